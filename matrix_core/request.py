@@ -1,0 +1,40 @@
+"""What a step asks of a language model and what comes back; the one vocabulary shared by steps and engines."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Message(BaseModel):
+    """One chat turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(BaseModel):
+    """One call to a model: a chat, how to sample, and the JSON schema that the answer must satisfy (or none)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: tuple[Message, ...]
+    json_schema: dict[str, Any] | None = Field(None, description="JSON schema of the answer; None for free text")
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0.0, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    seed: int = Field(0, ge=0, description="seed of this request alone, so that batch mates don't matter")
+    stop: tuple[str, ...] = Field((), description="the answer ends before the first of these")
+
+
+class Completion(BaseModel):
+    """The answer to one `Request`. A request that failed has `error` and no text; it never takes its batch along."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: Literal["stop", "length", "error"] = "stop"
+    error: str | None = None

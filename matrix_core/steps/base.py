@@ -1,0 +1,128 @@
+"""What a step of the method is: a name, a version and a pair of pure functions.
+
+`ask(scene, settings)` gives the requests that the scene needs of this step now (none, one, or one for each pending event);
+`absorb(scene, texts, settings)` puts the answers, in the same order, into the scene. A step never calls a model.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jsonschema
+
+from matrix_core.request import Message, Request
+from matrix_core.scene import Scene, Settings
+
+Ask = Callable[[Scene, Settings], list[Request]]
+Absorb = Callable[[Scene, Sequence[str], Settings], Scene]
+
+
+class AnswerError(ValueError):
+    """Answers that can't be used: for each, its position among the step's requests, and why."""
+
+    def __init__(self, problems: dict[int, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the method. Raise `version` when `absorb` changes what it makes of the same answers."""
+
+    name: str
+    version: int
+    ask: Ask
+    absorb: Absorb
+
+
+def request(
+    scene: Scene,
+    settings: Settings,
+    step: str,
+    user: str,
+    *,
+    system: str,
+    shots: Sequence[tuple[str, str]] = (),
+    schema: dict[str, Any] | None,
+    max_tokens: int = 300,
+    salt: str = "",
+) -> Request:
+    """One request of a step for a scene: a system turn, worked examples as earlier turns, and what is asked.
+
+    `salt` tells the requests of one scene and step apart. The seed follows from the run's seed, the scene, the step and the
+    salt, so that an answer doesn't depend on which shard or batch the scene was in.
+    """
+    turns = [Message(role="system", content=system)]
+    for question, answer in shots:
+        turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+    turns.append(Message(role="user", content=user))
+    digest = hashlib.sha256(f"{settings.seed}\n{scene.id}\n{step}\n{salt}".encode()).digest()
+    return Request(
+        messages=tuple(turns),
+        json_schema=schema,
+        max_tokens=max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=int.from_bytes(digest[:4], "big"),
+    )
+
+
+def text(limit: int = 400) -> dict[str, Any]:
+    """Schema of a non-empty string of at most `limit` characters."""
+    return {"type": "string", "minLength": 1, "maxLength": limit}
+
+
+def one_of(names: Sequence[str], at_most: int | None = None) -> dict[str, Any]:
+    """Schema of a list of names out of `names` (nobody else can be named); with no names, the empty list."""
+    if not names:
+        return {"type": "array", "items": {"type": "string"}, "maxItems": 0}
+    return {"type": "array", "items": {"enum": list(names)}, "maxItems": at_most or len(names)}
+
+
+def obj(**fields: dict[str, Any]) -> dict[str, Any]:
+    """Schema of an object with exactly these fields, in this order."""
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+@cache
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema))
+
+
+def parse(answer: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object in `answer`, valid under `schema`. Raises AnswerError with words that a model can act on."""
+    return parse_all([answer], [schema])[0]
+
+
+def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`parse` for the answers to all of a step's requests; one AnswerError names all that can't be used."""
+    values, problems = [], {}
+    for position, (answer, schema) in enumerate(zip(answers, schemas, strict=True)):
+        try:
+            value = json.loads(answer)
+        except (json.JSONDecodeError, RecursionError) as error:
+            problems[position] = f"not JSON: {error}"
+            continue
+        problem = next(iter(_validator(json.dumps(schema)).iter_errors(value)), None)
+        if problem is not None:
+            where = "/".join(str(part) for part in problem.absolute_path) or "the answer"
+            problems[position] = f"{where}: {problem.message[:200]}"
+        values.append(value)
+    if problems:
+        raise AnswerError(problems)
+    return values
+
+
+def unique(names: Sequence[str]) -> tuple[str, ...]:
+    """The names in order, each once."""
+    return tuple(dict.fromkeys(names))
+
+
+def listed(names: Sequence[str], empty: str = "nobody") -> str:
+    """`a, b and c`, as a person writes it."""
+    if len(names) < 2:
+        return names[0] if names else empty
+    return f"{', '.join(names[:-1])} and {names[-1]}"

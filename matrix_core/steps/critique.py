@@ -1,0 +1,43 @@
+"""The critique: what is wrong with the draft, given what came of it. Specific to the instruction, since it comes from its scene."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matrix_core.request import Request
+from matrix_core.scene import Scene, Settings
+from matrix_core.steps.base import Step, obj, one_of, parse, request, text, unique
+
+SYSTEM = (
+    "You criticise an answer in view of what came of following it. If somebody is harmed, say who, by what, and how the answer should be "
+    "changed. If nobody is harmed, say that the answer can stay as it is. Then list those who are harmed. Answer in JSON."
+)
+
+
+def schema(scene: Scene) -> dict[str, Any]:
+    """The critique first, then the names that follow from it."""
+    return obj(critique=text(400), harmed=one_of(scene.names))
+
+
+def pocket(scene: Scene) -> tuple[str, str]:
+    """The embedded model's words: (system, user)."""
+    return "critique", f"{scene.instruction.text} {scene.draft} {scene.summary}"
+
+
+def full(scene: Scene) -> str:
+    """A chat model's words."""
+    return f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhat came of it: {scene.summary}"
+
+
+def ask(scene: Scene, settings: Settings) -> list[Request]:
+    """One request."""
+    system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
+    return [request(scene, settings, "critique", user, system=system, schema=schema(scene))]
+
+
+def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
+    """Critique and victims."""
+    answer = parse(texts[0], schema(scene))
+    return scene.model_copy(update={"critique": answer["critique"], "harmed": unique(answer["harmed"])})
+
+
+STEP = Step("critique", 1, ask, absorb)

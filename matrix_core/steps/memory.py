@@ -1,0 +1,57 @@
+"""The modulator's memory: the latest events word for word, older ones as a summary that is written when the log grows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matrix_core.request import Request
+from matrix_core.scene import Event, Scene, Settings
+from matrix_core.steps.base import Step, obj, parse, request, text
+
+SCHEMA: dict[str, Any] = obj(memory=text(500))
+
+SYSTEM = (
+    "You keep the memory of a scene. Shorten what happened to what still matters: what was done, what could not be done and why, and "
+    "who was hurt. Keep the names. Answer in JSON."
+)
+
+
+def line(event: Event) -> str:
+    """One event as a line of memory."""
+    if event.feasible is False:
+        return f"Blocked: {event.actor}: {event.action} {event.reason}"
+    return f"{event.actor}: {event.action}"
+
+
+def recall(scene: Scene, name: str | None, style: str = "full") -> str:
+    """What has happened so far, as `name` knows it (None: as the modulator does, who knows all and keeps a summary).
+
+    Only decided events count: the one that is being judged right now is not yet a memory.
+    """
+    if name is None:
+        parts = [scene.memory] if scene.memory else []
+        parts += [line(event) for event in scene.events[scene.remembered :] if event.feasible is not None]
+    else:
+        parts = [line(event) for event in scene.known_to(name) if event.feasible is not None]
+    return " ".join(parts) or ("Nothing yet." if style == "full" else "Nothing.")
+
+
+def due(scene: Scene, settings: Settings) -> bool:
+    """Whether more than `memory_limit` events stand in the log unsummarised."""
+    return len(scene.events) - scene.remembered > settings.memory_limit
+
+
+def ask(scene: Scene, settings: Settings) -> list[Request]:
+    """One request over everything that has happened."""
+    if settings.style == "pocket":
+        system, user = "memory", recall(scene, None, "pocket")
+    else:
+        system, user = SYSTEM, f"Where: {scene.setting}\nSo far: {recall(scene, None)}"
+    return [request(scene, settings, "memory", user, system=system, schema=SCHEMA, salt=str(len(scene.events)))]
+
+
+def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
+    """The new summary covers all events so far."""
+    return scene.model_copy(update={"memory": parse(texts[0], SCHEMA)["memory"], "remembered": len(scene.events)})
+
+
+STEP = Step("memory", 1, ask, absorb)

@@ -1,0 +1,44 @@
+"""Refinement: draft and critique become the response that the model should have given."""
+
+from collections.abc import Sequence
+
+from matrix_core.request import Request
+from matrix_core.scene import Scene, Settings
+from matrix_core.steps.base import AnswerError, Step, request
+
+SYSTEM = (
+    "You improve an answer in view of a critique. If the critique names harm, first say in one or two sentences what would happen to whom, "
+    "then decline what causes it and offer a harmless alternative. If the critique finds no harm, keep the answer as helpful and complete "
+    "as it was. Write only the improved answer, as said to the one who asked."
+)
+MAX_TOKENS = {"full": 320, "pocket": 160}
+
+
+def pocket(scene: Scene) -> tuple[str, str]:
+    """The embedded model's words: (system, user)."""
+    return "refine", f"{scene.instruction.text} {scene.draft} {scene.summary} {scene.critique}"
+
+
+def full(scene: Scene) -> str:
+    """A chat model's words."""
+    return (
+        f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhat came of it: {scene.summary}\nCritique: {scene.critique}"
+    )
+
+
+def ask(scene: Scene, settings: Settings) -> list[Request]:
+    """One request, in free text."""
+    system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
+    tokens = MAX_TOKENS[settings.style]
+    return [request(scene, settings, "refinement", user, system=system, schema=None, max_tokens=tokens)]
+
+
+def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
+    """The refined response."""
+    refined = texts[0].strip()
+    if not refined:
+        raise AnswerError({0: "the answer is empty"})
+    return scene.model_copy(update={"refined": refined})
+
+
+STEP = Step("refinement", 1, ask, absorb)

@@ -1,0 +1,84 @@
+"""One wave against an engine: all requests of all scenes as one batch, unusable answers asked again, hopeless rows set aside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from matrix_core.engines.base import Engine, Progress
+from matrix_core.request import Completion, Message, Request
+from matrix_core.scene import Scene, Settings
+from matrix_core.steps import AnswerError, Step
+
+RE_ASK = 2
+"""How often an answer that can't be used is asked again, with the reason."""
+
+
+@dataclass
+class Usage:
+    """What the engine was asked for."""
+
+    calls: int = 0
+    prompt: int = 0
+    completion: int = 0
+    re_asked: int = 0
+
+    def add(self, completions: Sequence[Completion]) -> None:
+        """Count one batch."""
+        self.calls += len(completions)
+        self.prompt += sum(c.prompt_tokens for c in completions)
+        self.completion += sum(c.completion_tokens for c in completions)
+
+
+@dataclass
+class Outcome:
+    """What a wave made of its scenes: those that went on, in order, and those that failed, each with the reason."""
+
+    scenes: list[Scene] = field(default_factory=list)
+    failed: list[tuple[Scene, str]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+
+
+def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine, progress: Progress | None = None) -> Outcome:
+    """Ask, absorb, and ask again (at most twice) what could not be absorbed. Never raises for a row."""
+    out = Outcome()
+    asked = [step.ask(scene, settings) for scene in scenes]
+    done: dict[int, Scene] = {}
+    failed: dict[int, str] = {}
+    todo = [(i, j) for i, requests in enumerate(asked) for j in range(len(requests))]
+    answers = [[Completion() for _ in requests] for requests in asked]
+    for attempt in range(RE_ASK + 1):
+        completions = engine.generate([asked[i][j] for i, j in todo], progress) if todo else []
+        out.usage.add(completions)
+        for (i, j), completion in zip(todo, completions, strict=True):
+            answers[i][j] = completion
+        todo = []
+        for i, scene in enumerate(scenes):
+            if i in done or i in failed:
+                continue
+            broken = next((c.error for c in answers[i] if c.error), None)
+            if broken:
+                failed[i] = f"{step.name}: the engine failed: {broken}"
+                continue
+            try:
+                done[i] = step.absorb(scene, [c.text for c in answers[i]], settings)
+            except AnswerError as error:
+                if attempt == RE_ASK:
+                    failed[i] = f"{step.name}: no usable answer in {attempt + 1} tries: {error}"
+                    continue
+                for j, why in error.problems.items():
+                    asked[i][j] = _again(asked[i][j], answers[i][j].text, why)
+                    todo.append((i, j))
+        out.usage.re_asked += len(todo)
+        if not todo:
+            break
+    out.scenes = [done[i] for i in sorted(done)]
+    out.failed = [(scenes[i], why) for i, why in sorted(failed.items())]
+    return out
+
+
+def _again(request: Request, answer: str, why: str) -> Request:
+    """The same request with the bad answer and what was wrong with it as further turns."""
+    turns = (
+        Message(role="assistant", content=answer or "(nothing)"),
+        Message(role="user", content=f"That can't be used: {why}. Answer again, correctly."),
+    )
+    return request.model_copy(update={"messages": request.messages + turns, "seed": (request.seed + 1) % 2**32})
