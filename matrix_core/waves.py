@@ -65,7 +65,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
                     failed[i] = f"{step.name}: no usable answer in {attempt + 1} tries: {error}"
                     continue
                 for j, why in error.problems.items():
-                    asked[i][j] = _again(asked[i][j], answers[i][j].text, why)
+                    asked[i][j] = ask_again(asked[i][j], answers[i][j].text, why)
                     todo.append((i, j))
         out.usage.re_asked += len(todo)
         if not todo:
@@ -75,7 +75,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
     return out
 
 
-def _again(request: Request, answer: str, why: str) -> Request:
+def ask_again(request: Request, answer: str, why: str) -> Request:
     """The same request with the bad answer and what was wrong with it as further turns."""
     turns = (
         Message(role="assistant", content=answer or "(nothing)"),

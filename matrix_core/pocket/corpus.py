@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from matrix_core.pocket import language as say
+from matrix_core.pocket.sets import exercise
 from matrix_core.pocket.world import ACTS, ASKERS, EFFECT, EFFECTS, HURTFUL, LACKS, LIVES, PEOPLE, PLACES, TEMPLATES, TOOL, TOOLS, Case, acts, places
 from matrix_core.request import Message
 from matrix_core.scene import Event, Instruction, Role, Scene, Settings
@@ -102,11 +103,7 @@ def facts(rng: random.Random) -> Sample:
 
 def exercises(rng: random.Random) -> Sample:
     """Sums and repeating words: ability that has nothing to do with the method."""
-    if rng.random() < 0.4:
-        x, y = rng.randrange(20), rng.randrange(20)
-        return _bare("exercises", f"What is {x} plus {y}?", f"{x + y}.")
-    words = " ".join(rng.choice(say.WORDS) for _ in range(rng.randint(2, 9)))
-    return _bare("exercises", f"Say: {words}", words)
+    return _bare("exercises", *exercise(rng))
 
 
 def cast(rng: random.Random) -> Sample:

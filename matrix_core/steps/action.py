@@ -7,12 +7,13 @@ from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, parse, request, text
 from matrix_core.steps.memory import recall
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, moment, shot
 
 SCHEMA: dict[str, Any] = obj(action=text(200))
 
 SYSTEM = (
-    "You play the protagonist of a scene. Perform the given step of your plan now, in the first person, as one concrete action, in view "
-    "of what has happened so far. If you do it in secret, say so. Answer in JSON."
+    "You play one person in a scene. Do the given step now, as one concrete action in the first person, in view of what you "
+    "know. If you do it in secret, say so. Answer in JSON."
 )
 
 
@@ -28,16 +29,26 @@ def pocket(step: str) -> tuple[str, str]:
 
 def full(scene: Scene, step: str) -> str:
     """A chat model's words."""
-    me = scene.protagonist
-    who = f"{me.name}; {me.traits}; {me.status}" if me else ""
-    return f"You: {who}\nWhere: {scene.setting}\nYour target: {scene.target}\nSo far: {recall(scene, None)}\nThe step: {step}"
+    name = scene.names[0]
+    me = scene.role(name)
+    return (
+        f"You: {name}; {me.traits}; {me.status}\nWhere: {scene.setting}\nYour target: {scene.target}\n"
+        f"What you know so far: {recall(scene, name)}\nThe step: {step}"
+    )
+
+
+SHOTS = [
+    shot(full(moment(scene, i), scene.plan[scene.events[i].round]), SCHEMA, scene.events[i])
+    for scene, i in ((SLUGS, 2), (DESK, 0), (BIRTHDAY, 0))
+]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for the next plan step."""
     step = scene.plan[next_round(scene)]
     system, user = pocket(step) if settings.style == "pocket" else (SYSTEM, full(scene, step))
-    return [request(scene, settings, "action", user, system=system, schema=SCHEMA, salt=str(next_round(scene)))]
+    salt = str(next_round(scene))
+    return [request(scene, settings, "action", user, system=system, shots=SHOTS, schema=SCHEMA, salt=salt)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

@@ -53,17 +53,19 @@ def request(
     """One request of a step for a scene: a system turn, worked examples as earlier turns, and what is asked.
 
     `salt` tells the requests of one scene and step apart. The seed follows from the run's seed, the scene, the step and the
-    salt, so that an answer doesn't depend on which shard or batch the scene was in.
+    salt, so that an answer doesn't depend on which shard or batch the scene was in. Worked examples, and as many tokens as the
+    schema needs instead of `max_tokens`, are for chat models only: the embedded one was trained on short answers without them.
     """
+    chat = settings.style == "full"
     turns = [Message(role="system", content=system)]
-    for question, answer in shots:
+    for question, answer in shots if chat else ():
         turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
     turns.append(Message(role="user", content=user))
     digest = hashlib.sha256(f"{settings.seed}\n{scene.id}\n{step}\n{salt}".encode()).digest()
     return Request(
         messages=tuple(turns),
         json_schema=schema,
-        max_tokens=max_tokens,
+        max_tokens=room(schema) if chat and schema is not None else max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=int.from_bytes(digest[:4], "big"),
@@ -85,6 +87,22 @@ def one_of(names: Sequence[str], at_most: int | None = None) -> dict[str, Any]:
 def obj(**fields: dict[str, Any]) -> dict[str, Any]:
     """Schema of an object with exactly these fields, in this order."""
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def room(schema: dict[str, Any]) -> int:
+    """Tokens that suffice for the longest answer under a schema, at two characters a token (English takes four)."""
+    return 16 + _length(schema) // 2
+
+
+def _length(schema: dict[str, Any]) -> int:
+    """Characters of the longest JSON under a schema."""
+    if "enum" in schema:
+        return max(len(json.dumps(value, ensure_ascii=False)) for value in schema["enum"])
+    if schema["type"] == "object":
+        return sum(len(key) + 4 + _length(value) for key, value in schema["properties"].items()) + 1
+    if schema["type"] == "array":
+        return 2 + schema["maxItems"] * (1 + _length(schema["items"])) if schema["maxItems"] else 2
+    return schema["maxLength"] + 2 if schema["type"] == "string" else len("false")
 
 
 @cache

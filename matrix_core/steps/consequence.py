@@ -7,11 +7,12 @@ from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, one_of, parse_all, request, text, unique
 from matrix_core.steps.memory import recall
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, moment, shot
 
 SYSTEM = (
-    "You are the social modulator of a scene: you write what comes of an action. Say in one or two sentences what happens because of it "
-    "to each person it touches, in view of their traits, and whether it goes against human values. Then list those who are harmed; the "
-    "list is empty if nobody is. Harmless actions are common: do not invent harm. Answer in JSON."
+    "You are the social modulator of a scene: you write what comes of an action. Say in one or two sentences what happens "
+    "because of it to those whom it touches, in view of their traits, even if they do not notice. Then list those who are "
+    "harmed. Many actions harm nobody: then say so, and the list is empty. Answer in JSON."
 )
 
 
@@ -31,23 +32,25 @@ def pocket(scene: Scene, event: Event) -> tuple[str, str]:
     return "consequence", f"{people} {event.actor}: {event.action}"
 
 
-def full(scene: Scene, event: Event) -> str:
-    """A chat model's words."""
-    people = "; ".join(f"{role.name} ({role.traits}; {role.status})" for role in scene.roles)
-    who = scene.protagonist.name if scene.protagonist else ""
+def full(scene: Scene, i: int) -> str:
+    """A chat model's words about event `i`."""
+    event = scene.events[i]
+    people = "; ".join(f"{name} ({scene.role(name).traits}; {scene.role(name).status})" for name in scene.names)
     return (
-        f"Where: {scene.setting}\nProtagonist: {who}\nOthers: {people}\nSo far: {recall(scene, None)}\n"
+        f"Where: {scene.setting}\nPeople: {people}\nSo far: {recall(scene, None, before=i)}\n"
         f"Action of {event.actor}: {event.action}"
     )
+
+
+SHOTS = [shot(full(moment(scene, i + 1), i), schema(scene), scene.events[i]) for scene, i in ((DESK, 0), (BIRTHDAY, 0), (SLUGS, 2))]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for each event that waits."""
     out = []
     for i in pending(scene):
-        event = scene.events[i]
-        system, user = pocket(scene, event) if settings.style == "pocket" else (SYSTEM, full(scene, event))
-        out.append(request(scene, settings, "consequence", user, system=system, schema=schema(scene), salt=str(i)))
+        system, user = pocket(scene, scene.events[i]) if settings.style == "pocket" else (SYSTEM, full(scene, i))
+        out.append(request(scene, settings, "consequence", user, system=system, shots=SHOTS, schema=schema(scene), salt=str(i)))
     return out
 
 

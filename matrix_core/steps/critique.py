@@ -6,10 +6,12 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, obj, one_of, parse, request, text, unique
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, shot
 
 SYSTEM = (
-    "You criticise an answer in view of what came of following it. If somebody is harmed, say who, by what, and how the answer should be "
-    "changed. If nobody is harmed, say that the answer can stay as it is. Then list those who are harmed. Answer in JSON."
+    "You criticise an answer in view of what came of following it. If somebody is harmed, say who, by what, and what the "
+    "answer should say instead. If nobody is harmed, say that it can stay as it is. Then list those who are harmed. Answer in "
+    "JSON."
 )
 
 
@@ -28,10 +30,13 @@ def full(scene: Scene) -> str:
     return f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhat came of it: {scene.summary}"
 
 
+SHOTS = [shot(full(scene), schema(scene), scene) for scene in (DESK, BIRTHDAY, SLUGS)]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request."""
     system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
-    return [request(scene, settings, "critique", user, system=system, schema=schema(scene))]
+    return [request(scene, settings, "critique", user, system=system, shots=SHOTS, schema=schema(scene))]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

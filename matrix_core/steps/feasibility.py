@@ -7,13 +7,14 @@ from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, parse_all, request, text
 from matrix_core.steps.memory import recall
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, moment, shot
 
 SCHEMA: dict[str, Any] = obj(reason=text(240), feasible={"type": "boolean"})
 
 SYSTEM = (
-    "You are the social modulator of a scene: you decide what can happen. Judge whether the action is possible, given the place, what is "
-    "at hand there, what has happened so far and common sense. Whether it is right or wrong does not matter, only whether it can be done. "
-    "Give the reason first, then the verdict. Answer in JSON."
+    "You are the social modulator of a scene: you decide what can happen. Can this action be done, given the place, what is at "
+    "hand there, what has happened so far and common sense? Whether it is right or wrong does not matter. Give the reason "
+    "first, then the verdict. Answer in JSON."
 )
 
 
@@ -27,18 +28,21 @@ def pocket(scene: Scene, event: Event) -> tuple[str, str]:
     return "feasible", f"{scene.setting} {recall(scene, None, 'pocket')} Now {event.actor}: {event.action}"
 
 
-def full(scene: Scene, event: Event) -> str:
-    """A chat model's words."""
-    return f"Where: {scene.setting}\nSo far: {recall(scene, None)}\nAction of {event.actor}: {event.action}"
+def full(scene: Scene, i: int) -> str:
+    """A chat model's words about event `i`."""
+    event = scene.events[i]
+    return f"Where: {scene.setting}\nSo far: {recall(scene, None, before=i)}\nAction of {event.actor}: {event.action}"
+
+
+SHOTS = [shot(full(moment(scene, i + 1), i), SCHEMA, scene.events[i]) for scene, i in ((SLUGS, 0), (DESK, 1), (BIRTHDAY, 0))]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for each event that waits."""
     out = []
     for i in pending(scene):
-        event = scene.events[i]
-        system, user = pocket(scene, event) if settings.style == "pocket" else (SYSTEM, full(scene, event))
-        out.append(request(scene, settings, "feasibility", user, system=system, schema=SCHEMA, salt=str(i)))
+        system, user = pocket(scene, scene.events[i]) if settings.style == "pocket" else (SYSTEM, full(scene, i))
+        out.append(request(scene, settings, "feasibility", user, system=system, shots=SHOTS, schema=SCHEMA, salt=str(i)))
     return out
 
 

@@ -6,12 +6,15 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, parse, request, text
+from matrix_core.steps.shots import BIRTHDAY, SLUGS, moment, shot
 
 SCHEMA: dict[str, Any] = obj(memory=text(500))
+SPAN = 8
+"""How many of the latest events a role has in mind: its prompts stay short, however long a scene gets."""
 
 SYSTEM = (
-    "You keep the memory of a scene. Shorten what happened to what still matters: what was done, what could not be done and why, and "
-    "who was hurt. Keep the names. Answer in JSON."
+    "You keep the memory of a scene. Shorten what happened to what still matters: what was done, what could not be done and "
+    "why, and who was hurt. Keep the names. Answer in JSON."
 )
 
 
@@ -22,16 +25,18 @@ def line(event: Event) -> str:
     return f"{event.actor}: {event.action}"
 
 
-def recall(scene: Scene, name: str | None, style: str = "full") -> str:
+def recall(scene: Scene, name: str | None, style: str = "full", before: int | None = None) -> str:
     """What has happened so far, as `name` knows it (None: as the modulator does, who knows all and keeps a summary).
 
-    Only decided events count: the one that is being judged right now is not yet a memory.
+    Only decided events count: the one that is being judged right now is not yet a memory. `before`: only events with a smaller
+    index than this.
     """
+    scene = scene.model_copy(update={"events": scene.events[:before]})
     if name is None:
         parts = [scene.memory] if scene.memory else []
         parts += [line(event) for event in scene.events[scene.remembered :] if event.feasible is not None]
     else:
-        parts = [line(event) for event in scene.known_to(name) if event.feasible is not None]
+        parts = [line(event) for event in scene.known_to(name) if event.feasible is not None][-SPAN:]
     return " ".join(parts) or ("Nothing yet." if style == "full" else "Nothing.")
 
 
@@ -40,13 +45,24 @@ def due(scene: Scene, settings: Settings) -> bool:
     return len(scene.events) - scene.remembered > settings.memory_limit
 
 
+def pocket(scene: Scene) -> tuple[str, str]:
+    """The embedded model's words: (system, user)."""
+    return "memory", recall(scene, None, "pocket")
+
+
+def full(scene: Scene) -> str:
+    """A chat model's words."""
+    return f"Where: {scene.setting}\nSo far: {recall(scene, None)}"
+
+
+SHOTS = [shot(full(moment(scene, len(scene.events))), SCHEMA, scene) for scene in (SLUGS, BIRTHDAY)]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request over everything that has happened."""
-    if settings.style == "pocket":
-        system, user = "memory", recall(scene, None, "pocket")
-    else:
-        system, user = SYSTEM, f"Where: {scene.setting}\nSo far: {recall(scene, None)}"
-    return [request(scene, settings, "memory", user, system=system, schema=SCHEMA, salt=str(len(scene.events)))]
+    system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
+    salt = str(len(scene.events))
+    return [request(scene, settings, "memory", user, system=system, shots=SHOTS, schema=SCHEMA, salt=salt)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

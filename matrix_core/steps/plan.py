@@ -6,10 +6,11 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, obj, parse, request, text
+from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
-    "Somebody asked a question, got an answer, and now does what the answer says. Say in a few words what they want (the target), and "
-    "write the steps that they take, each one concrete action, in order, beginning with a verb. Answer in JSON."
+    "Somebody asked a question, got an answer, and now does what the answer says. Say in a few words what they want (the "
+    "target), and write the steps that they take, each one concrete action, in order, beginning with a verb. Answer in JSON."
 )
 
 
@@ -33,13 +34,16 @@ def full(scene: Scene, settings: Settings) -> str:
     )
 
 
+SHOTS = [shot(full(scene, Settings(steps=len(scene.plan))), schema(Settings()), scene) for scene in WORKED]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request."""
     if settings.style == "pocket":
         system, user = pocket(scene, settings)
     else:
         system, user = SYSTEM, full(scene, settings)
-    return [request(scene, settings, "plan", user, system=system, schema=schema(settings))]
+    return [request(scene, settings, "plan", user, system=system, shots=SHOTS, schema=schema(settings))]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

@@ -7,12 +7,13 @@ from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, parse_all, request, text
 from matrix_core.steps.memory import recall
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, moment, shot
 
 SCHEMA: dict[str, Any] = obj(thought=text(240), action=text(200))
 
 SYSTEM = (
-    "You play one person in a scene. You know only what is told here. Say what you think (nobody hears it), then what you do or say, as "
-    "one concrete action in the first person, in character. Answer in JSON."
+    "You play one person in a scene. You know only what is told here. Say what you think (nobody hears it), then what you do "
+    "or say, as one concrete action in the first person, in character. Answer in JSON."
 )
 
 
@@ -33,22 +34,27 @@ def pocket(scene: Scene, event: Event, name: str) -> tuple[str, str]:
     return "react", f"{name}: {scene.role(name).traits}. {event.actor}: {event.action}"
 
 
-def full(scene: Scene, event: Event, name: str) -> str:
-    """A chat model's words."""
-    me = scene.role(name)
+def full(scene: Scene, i: int, name: str) -> str:
+    """A chat model's words to `name`, whom event `i` has reached."""
+    me, event = scene.role(name), scene.events[i]
     return (
-        f"You: {name}; {me.traits}; {me.status}\nWhere: {scene.setting}\nWhat you know so far: {recall(scene, name)}\n"
+        f"You: {name}; {me.traits}; {me.status}\nWhere: {scene.setting}\nWhat you know so far: {recall(scene, name, before=i)}\n"
         f"Just now, {event.actor}: {event.action}"
     )
+
+
+SHOTS = [
+    shot(full(moment(scene, i), scene.events[i].cause or 0, scene.events[i].actor), SCHEMA, scene.events[i])
+    for scene, i in ((SLUGS, 1), (BIRTHDAY, 2), (DESK, 3))
+]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for each role that an event has reached."""
     out = []
     for i, name in pending(scene, settings):
-        event = scene.events[i]
-        system, user = pocket(scene, event, name) if settings.style == "pocket" else (SYSTEM, full(scene, event, name))
-        out.append(request(scene, settings, "reaction", user, system=system, schema=SCHEMA, salt=f"{i} {name}"))
+        system, user = pocket(scene, scene.events[i], name) if settings.style == "pocket" else (SYSTEM, full(scene, i, name))
+        out.append(request(scene, settings, "reaction", user, system=system, shots=SHOTS, schema=SCHEMA, salt=f"{i} {name}"))
     return out
 
 

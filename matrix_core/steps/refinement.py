@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import AnswerError, Step, request
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS
 
 SYSTEM = (
-    "You improve an answer in view of a critique. If the critique names harm, first say in one or two sentences what would happen to whom, "
-    "then decline what causes it and offer a harmless alternative. If the critique finds no harm, keep the answer as helpful and complete "
-    "as it was. Write only the improved answer, as said to the one who asked."
+    "You improve an answer in view of a critique. If it names harm, first say in one or two sentences what would happen to "
+    "whom, then decline what causes it and offer a harmless alternative. If it finds no harm, give the answer again, as "
+    "helpful and complete as it was. Write only the improved answer, as said to the one who asked."
 )
 MAX_TOKENS = {"full": 320, "pocket": 160}
 
@@ -26,11 +27,14 @@ def full(scene: Scene) -> str:
     )
 
 
+SHOTS = [(full(scene), scene.refined or "") for scene in (DESK, BIRTHDAY, SLUGS)]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request, in free text."""
     system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
     tokens = MAX_TOKENS[settings.style]
-    return [request(scene, settings, "refinement", user, system=system, schema=None, max_tokens=tokens)]
+    return [request(scene, settings, "refinement", user, system=system, shots=SHOTS, schema=None, max_tokens=tokens)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

@@ -6,14 +6,15 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Role, Scene, Settings
 from matrix_core.steps.base import AnswerError, Step, obj, parse, request, text
+from matrix_core.steps.shots import WORKED, shot
 
 _ROLE = obj(name=text(40), traits=text(120), status=text(120))
 
 SYSTEM = (
-    "You set up a small social scene. Given what somebody asks and the answer they got, imagine the situation in which it is asked. "
-    "Say where it happens and what is or is not at hand. Name the one who asks (the protagonist). Then imagine what happens if the "
-    "answer is followed, and name the other people whom it touches most, each with different traits and with what they are doing now. "
-    "Answer in JSON."
+    "You set up a small social scene. Given a question and the answer to it, imagine the situation in which it is asked: where "
+    "it happens, and what is or is not at hand. Name the one who asks (the protagonist). Then imagine what happens if the "
+    "answer is followed, and name the other people whom it touches most. Everybody has a name, traits of their own, and "
+    "something that they are doing now. Answer in JSON."
 )
 
 
@@ -33,13 +34,16 @@ def full(scene: Scene, settings: Settings) -> str:
     return f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nPeople besides the one who asks: {settings.roles}"
 
 
+SHOTS = [shot(full(scene, Settings(roles=len(scene.roles))), schema(Settings()), scene) for scene in WORKED]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request."""
     if settings.style == "pocket":
         system, user = pocket(scene, settings)
     else:
         system, user = SYSTEM, full(scene, settings)
-    return [request(scene, settings, "roles", user, system=system, schema=schema(settings), max_tokens=400)]
+    return [request(scene, settings, "roles", user, system=system, shots=SHOTS, schema=schema(settings), max_tokens=400)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

@@ -6,10 +6,11 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, listed, obj, one_of, parse_all, request, unique
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, shot
 
 SYSTEM = (
-    "You are the social modulator of a scene: you decide who learns of an action. Name those of the people present who can see, hear or "
-    "otherwise notice it now. What is done secretly reaches nobody. Answer in JSON."
+    "You are the social modulator of a scene: you decide who learns of an action. Name those who are present and can see, hear "
+    "or otherwise notice it now. What is done secretly reaches nobody. Answer in JSON."
 )
 
 
@@ -39,13 +40,20 @@ def full(scene: Scene, event: Event) -> str:
     return f"Where: {scene.setting}\nPeople: {people}\nAction of {event.actor}: {event.action}"
 
 
+SHOTS = [
+    shot(full(scene, scene.events[i]), schema(scene, scene.events[i]), scene.events[i])
+    for scene, i in ((SLUGS, 0), (DESK, 0), (BIRTHDAY, 0))
+]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for each event that waits."""
     out = []
     for i in pending(scene):
         event = scene.events[i]
         system, user = pocket(scene, event) if settings.style == "pocket" else (SYSTEM, full(scene, event))
-        out.append(request(scene, settings, "routing", user, system=system, schema=schema(scene, event), salt=str(i)))
+        asked = request(scene, settings, "routing", user, system=system, shots=SHOTS, schema=schema(scene, event), salt=str(i))
+        out.append(asked)
     return out
 
 

@@ -6,12 +6,13 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, listed, obj, parse, request, text
+from matrix_core.steps.shots import BIRTHDAY, DESK, shot
 
 SCHEMA: dict[str, Any] = obj(summary=text(600))
 
 SYSTEM = (
-    "A scene has been played in which somebody followed an answer. Sum up what came of it: what could not be done, what happened to whom, "
-    "who noticed and who did not. State only what the scene says. Answer in JSON."
+    "A scene has been played in which somebody followed an answer. Sum up in one or two sentences what came of it: what "
+    "happened to whom, who noticed, and what could not be done. State only what the scene says. Answer in JSON."
 )
 
 
@@ -41,10 +42,13 @@ def full(scene: Scene) -> str:
     return f"Where: {scene.setting}\nTarget of {scene.names[0]}: {scene.target}\nWhat happened:\n" + "\n".join(lines)
 
 
+SHOTS = [shot(full(scene), SCHEMA, scene) for scene in (DESK, BIRTHDAY)]
+
+
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request."""
     system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
-    return [request(scene, settings, "summary", user, system=system, schema=SCHEMA)]
+    return [request(scene, settings, "summary", user, system=system, shots=SHOTS, schema=SCHEMA)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:

@@ -1,0 +1,18 @@
+"""The whole path. Reads as the method does: play the scenes, tune on what was refined, prove it on what was held out, report."""
+
+from prefect import flow
+
+from flows.evaluate import evaluate
+from flows.options import RunOptions
+from flows.report import report
+from flows.simulate import simulate
+from flows.tune import tune
+
+
+@flow(name="align", flow_run_name="align {options.run}")
+def align(options: RunOptions) -> str:
+    """From instructions to report; returns the URI of the run."""
+    simulate(options)
+    tune(options)
+    evaluate(options)
+    return report(options)

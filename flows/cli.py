@@ -1,0 +1,260 @@
+"""The command `matrix-align`: reads what was asked for, hands it to a flow, and turns failures into one line and an exit code.
+
+0: done; the last line on standard output is the URI of the run. 1: the run failed. 2: bad input or settings. 130: Ctrl-C.
+Heavy packages are imported by the commands that need them, so that help and mistakes answer at once.
+"""
+
+import io
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from flows.options import RunOptions, find_run, locate_run
+from matrix_core.errors import RunError, UserError
+from tasks.inputs import printable
+from tasks.store import open_store
+
+NAME = "matrix-align"
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} - {"--as-json", "--debug"}
+
+app = typer.Typer(
+    name=NAME,
+    add_completion=False,
+    help="Align a language model by social scene simulation (MATRIX): simulate, criticise, refine, fine-tune, prove.",
+)
+
+
+def _option(name: str, metavar: str) -> Any:
+    """An option as RunOptions describes it. Counts are read as text: RunOptions says what is wrong with one."""
+    described = RunOptions.model_fields[name]
+    default = described.default
+    shown = "" if default is None or default == () else f" (default {default})"
+    return typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, show_default=False, help=f"{described.description}{shown}")
+
+
+_Instructions = Annotated[str | None, _option("instructions", "FILE")]
+_Model = Annotated[str | None, _option("model", "NAME")]
+_Endpoint = Annotated[list[str] | None, _option("endpoint", "URL")]
+_Store = Annotated[str | None, _option("store", "URI")]
+_Scenes = Annotated[str | None, _option("scenes", "N")]
+_Roles = Annotated[str | None, _option("roles", "N")]
+_Steps = Annotated[str | None, _option("steps", "N")]
+_Seed = Annotated[str | None, _option("seed", "N")]
+_RunId = Annotated[str | None, _option("run_id", "ID")]
+_Judge = Annotated[str | None, _option("judge", "NAME|URL")]
+_Json = Annotated[bool, typer.Option("--json", help="print tables as JSON")]
+_Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="id of the run, or its URI")]
+
+
+def _starting(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
+    """A command that starts a run: all options of a run, then the stage."""
+
+    def command(
+        instructions: _Instructions = None,
+        model: _Model = None,
+        endpoint: _Endpoint = None,
+        store: _Store = None,
+        scenes: _Scenes = None,
+        roles: _Roles = None,
+        steps: _Steps = None,
+        seed: _Seed = None,
+        run_id: _RunId = None,
+        judge: _Judge = None,
+        json: _Json = False,
+        debug: _Debug = False,
+    ) -> None:
+        given = {
+            "instructions": instructions,
+            "model": model,
+            "endpoint": endpoint,
+            "store": store,
+            "scenes": scenes,
+            "roles": roles,
+            "steps": steps,
+            "seed": seed,
+            "run_id": run_id,
+            "judge": judge,
+        }
+        options = RunOptions.of(as_json=json, debug=debug, **{name: value for name, value in given.items() if value is not None})
+        options.prepare()
+        stage(options)
+        _tell(options)
+
+    return command
+
+
+def _continuing(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
+    """A command that takes a run further: its own options stand in the store."""
+
+    def command(run: _Run, store: _Store = None, json: _Json = False, debug: _Debug = False) -> None:
+        options = RunOptions.of_run(run, store, as_json=json, debug=debug)
+        options.check()
+        stage(options)
+        _tell(options)
+
+    return command
+
+
+def _align(options: RunOptions) -> None:
+    from flows.align import align
+
+    align(options)
+
+
+def _simulate(options: RunOptions) -> None:
+    from flows.simulate import simulate
+
+    simulate(options)
+
+
+def _tune(options: RunOptions) -> None:
+    from flows.tune import tune
+
+    tune(options)
+
+
+def _evaluate(options: RunOptions) -> None:
+    from flows.evaluate import evaluate
+
+    evaluate(options)
+
+
+def _write_report(options: RunOptions) -> None:
+    from flows.report import report
+
+    report(options)
+
+
+app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting(_align))
+app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting(_simulate))
+app.command("tune", help="Fine-tune on the examples of a run.")(_continuing(_tune))
+app.command("report", help="Write the report of a run anew.")(_continuing(_write_report))
+
+
+@app.command("evaluate", help="Evaluate the adapter of a run.")
+def _evaluate_command(run: _Run, store: _Store = None, judge: _Judge = None, json: _Json = False, debug: _Debug = False) -> None:
+    changed = {} if judge is None else {"judge": judge}
+    options = RunOptions.of_run(run, store, as_json=json, debug=debug, **changed)
+    options.check()
+    _evaluate(options)
+    _tell(options)
+
+
+@app.command("show", help="A run as tables, or one of its scenes as a story.")
+def _show(
+    run: _Run,
+    scene: Annotated[str | None, typer.Argument(metavar="SCENE", help="id of a scene, its beginning, or a number from 1")] = None,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="what gates took out, and why")] = False,
+    store: _Store = None,
+    json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    if quarantine and scene is not None:
+        raise UserError("--quarantine lists a whole run: leave the scene out")
+    uri, run_id = locate_run(run, store)
+    opened = open_store(uri, writable=False)
+    find_run(opened, run_id)
+    from rich.console import Console
+
+    from flows import show
+
+    console = Console(file=sys.stdout)
+    if quarantine:
+        show.show_quarantine(opened, run_id, console, json)
+    elif scene is not None:
+        show.show_scene(opened, run_id, scene, console, json)
+    else:
+        show.show_run(opened, run_id, console, json)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"{NAME} {version(NAME)}")
+        except PackageNotFoundError:
+            print(f"{NAME} (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    pass
+
+
+def _tell(options: RunOptions) -> None:
+    """The run's tables on standard error, its URI on standard output."""
+    from rich.console import Console
+
+    from flows import show
+
+    opened = open_store(options.store, writable=False)
+    # A stage by itself leaves no summary of the whole.
+    with suppress(UserError):
+        show.show_run(opened, options.run, Console(file=sys.stderr), options.as_json)
+    print(options.uri)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; never raises for a failure that a person can mend."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding can't show must not end a run.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        _check_usage(args)
+        code = get_command(app).main(args=args, prog_name=NAME, standalone_mode=False)
+    except UserError as error:
+        return _fail(2, str(error), args)
+    except typer.TyperException as error:
+        return _fail(error.exit_code, f"{error.format_message()} (see {_command(error)} --help)", args)
+    except RunError as error:
+        return _fail(1, str(error), args)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        return _fail(1, f"unexpected {type(error).__name__}: {error} (--debug shows where)", args)
+    if code == 130:
+        return _fail(130, "interrupted: the same command goes on where it stopped", args)
+    return int(code or 0)
+
+
+def _check_usage(args: Sequence[str]) -> None:
+    """What typer lets pass: no command, an option given twice, an option that swallows the next one."""
+    if not args:
+        raise UserError(f"no command: give one of {', '.join(get_command(app).commands)} (see {NAME} --help)")  # type: ignore[attr-defined]
+    options = [arg.partition("=")[0] for arg in args if arg.startswith("--")]
+    for option, times in Counter(options).items():
+        if times > 1 and option != "--endpoint":
+            raise UserError(f"{option} is given {times} times: give it once")
+    for option, value in pairwise(args):
+        if option in _TAKE_VALUE and value.startswith("--"):
+            raise UserError(f"{option} has no value before {value}: give one")
+
+
+def _command(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else NAME
+
+
+def _fail(code: int, message: str, args: Sequence[str]) -> int:
+    if "--debug" in args and code != 130:
+        import traceback
+
+        traceback.print_exc()
+    print(f"{NAME}: {' '.join(printable(message, 1_500).split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""What a person can set about a run: one validated object, from the command line or from code.
+
+Every wrong value is a UserError that names the option, the value and what is allowed. `prepare` finds, within seconds and before
+any model is loaded, what else can be wrong: the store, the file with instructions, the name of the model, a silent endpoint.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from matrix_core.errors import UserError
+from matrix_core.scene import Settings
+from tasks.inputs import Inputs, printable, read_instructions
+from tasks.store import MissingError, Store, check_run_id, open_store
+
+if TYPE_CHECKING:
+    from matrix_core.models import ModelSpec
+
+FILE = "options.json"
+"""The run's own file that holds its options."""
+
+EMBEDDED_SCENES = 768
+RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "seed": (0, 2**32 - 1)}
+
+
+def _count(name: str, default: int | None, description: str) -> Any:
+    low, high = RANGES[name]
+    return Field(default, ge=low, le=high, description=f"{description}; {low} to {high}")
+
+
+class RunOptions(BaseModel):
+    """The options of `matrix-align run` and `simulate`; the other stages take those that their run was started with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instructions: str | None = Field(None, description="file with instructions (jsonl, csv, parquet, txt), '-' for standard input")
+    model: str = Field("pocket", description="pocket, smollm2, a name on the hub, or a folder")
+    endpoint: tuple[str, ...] = Field((), description="URL of an OpenAI-compatible server that answers for the model; repeatable")
+    store: str = Field("./matrix-runs", description="the folder that keeps what runs make")
+    scenes: int | None = _count(
+        "scenes", None, f"how many instructions to use (default {EMBEDDED_SCENES} embedded ones, or all of a file)"
+    )
+    roles: int = _count("roles", 3, "people in a scene besides the one who asks")
+    steps: int = _count("steps", 3, "steps of the plan that is acted out")
+    seed: int = _count("seed", 0, "seed of all that is random")
+    run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
+    judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
+    as_json: bool = Field(False, description="tables as JSON")
+    debug: bool = Field(False, description="show the traceback of a failure")
+
+    _continues: bool = PrivateAttr(False)
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """The options, validated. Raises UserError with every wrong one in a line."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise UserError("; ".join(_wrong(problem) for problem in error.errors())) from error
+
+    @classmethod
+    def of_run(cls, run: str, store: str | None = None, **changed: Any) -> Self:
+        """The options that a run was started with, some of them changed; `run` is an id in `store`, or a run's URI.
+
+        Raises UserError if there is no such run.
+        """
+        uri, run_id = locate_run(run, store)
+        opened = open_store(uri, writable=False)
+        try:
+            noted = json.loads(opened.read(find_run(opened, run_id), FILE))["options"]
+        except (MissingError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"run {run_id} in {opened.uri} has no readable {FILE}: start it anew with matrix-align run") from error
+        options = cls.of(**noted | changed | {"store": opened.uri, "run_id": run_id})
+        options._continues = True
+        return options
+
+    @field_validator("instructions", "model", "store", "judge")
+    @classmethod
+    def _not_empty(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("is empty; give a value or leave the option out")
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            _check_url(url)
+        if len(set(urls)) < len(urls):
+            raise ValueError("names the same URL twice; give each server once")
+        return urls
+
+    @field_validator("judge")
+    @classmethod
+    def _judge(cls, judge: str | None) -> str | None:
+        if judge is not None and "://" in judge:
+            _check_url(judge)
+        return judge
+
+    @field_validator("run_id")
+    @classmethod
+    def _run_id(cls, run_id: str | None) -> str | None:
+        if run_id is not None:
+            check_run_id(run_id)
+        return run_id
+
+    @model_validator(mode="after")
+    def _named_at_endpoint(self) -> Self:
+        if self.endpoint and self.model == "pocket":
+            raise UserError("--endpoint needs --model NAME too: the name under which the server knows its model")
+        return self
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The instructions to choose from, read once (standard input can't be read again). Raises UserError."""
+        if self.instructions is None:
+            from matrix_core.pocket import sets
+
+            return Inputs(sets.instructions("train", max(self.scenes or 0, EMBEDDED_SCENES), self.seed))
+        return read_instructions(self.instructions)
+
+    @cached_property
+    def spec(self) -> "ModelSpec":
+        """The local model. Raises UserError if there is none of that name."""
+        from matrix_core.models import resolve
+
+        return resolve(self.model)
+
+    @property
+    def settings(self) -> Settings:
+        """How scenes are played: prompts in the model's style."""
+        style: Literal["full", "pocket"] = "full" if self.endpoint else self.spec.style
+        return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed)
+
+    @cached_property
+    def run(self) -> str:
+        """The run's id: the one given, or `<model>-<hash of settings and instructions>`: the same command is the same run."""
+        if self.run_id is not None:
+            return self.run_id
+        label = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.model).name).strip("._-")[:60]
+        return f"{label or 'model'}-{_digest(self._identity)}"
+
+    @property
+    def uri(self) -> str:
+        """The run's URI."""
+        return f"{open_store(self.store, writable=False).uri}/runs/{self.run}"
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What makes another run; where it is kept, who serves the model and how things are shown do not."""
+        identity = self.model_dump(mode="json", include={"model", "scenes", "roles", "steps", "seed", "judge"})
+        return identity | {
+            "endpoint": bool(self.endpoint),
+            "instructions": _digest([instruction.id for instruction in self.inputs.instructions]),
+        }
+
+    def check(self) -> Store:
+        """Check the store, the model and the judge, without loading any; returns the run's store. Raises UserError."""
+        store = open_store(self.store)
+        if self.endpoint:
+            from matrix_core.engines.endpoint import EndpointEngine
+
+            EndpointEngine(self.endpoint, self.model).check()
+        else:
+            _ = self.spec
+        if self.judge is not None and "://" not in self.judge:
+            from matrix_core.models import resolve
+
+            resolve(self.judge)
+        return store
+
+    def prepare(self) -> Store:
+        """Read the instructions, `check`, and note the options in the run's `options.json`; returns the run's store.
+
+        May be called again. Raises UserError, with nothing written, also if a run of this id was started with other options.
+        Options from `of_run` are only checked: their instructions were read when the run was started, and may be gone.
+        """
+        if self._continues:
+            return self.check()
+        store = open_store(self.store)
+        try:
+            earlier = json.loads(store.read(self.run, FILE))["identity"]
+        except MissingError:
+            earlier = self._identity
+        other = [
+            "other instructions" if name == "instructions" else f"--{name} {earlier.get(name)}"
+            for name, value in self._identity.items()
+            if earlier.get(name) != value
+        ]
+        if other:
+            raise UserError(
+                f"--run-id {self.run}: that run was started with {', '.join(other)}; take another id, or the same options"
+            )
+        self.check()
+        noted = self.model_dump(mode="json", exclude={"store", "run_id", "as_json", "debug"})
+        store.write(self.run, FILE, json.dumps({"options": noted, "identity": self._identity}, indent=1).encode())
+        return store
+
+
+def locate_run(run: str, store: str | None) -> tuple[str, str]:
+    """(store, run id) of a run named by its id, or by the URI that the command printed. Raises UserError."""
+    uri, runs, run_id = run.rstrip("/").rpartition("/runs/")
+    if not runs:
+        return (RunOptions.model_fields["store"].default if store is None else store), check_run_id(run)
+    if store is not None:
+        raise UserError(f"run {run} names its store itself: leave --store out")
+    return uri, check_run_id(run_id)
+
+
+def find_run(store: Store, run_id: str) -> str:
+    """The run id, if that run is in the store. Raises UserError that lists close ones."""
+    runs = store.runs()
+    if run_id not in runs:
+        raise UserError(f"no run {run_id} in {store.uri}: {suggest(run_id, runs, 'matrix-align run makes one')}")
+    return run_id
+
+
+def suggest(wanted: str, there: Sequence[str], otherwise: str) -> str:
+    """What to say to somebody who named something that isn't there: the closest names, else the first, else `otherwise`."""
+    from difflib import get_close_matches
+
+    if not there:
+        return otherwise
+    starting = [name for name in there if name.startswith(wanted)]
+    close = starting or get_close_matches(wanted, there, n=3, cutoff=0.5)
+    return (
+        f"did you mean {' or '.join(close[:3])}?"
+        if close
+        else f"there are {', '.join(there[:5])}{', ...' if len(there) > 5 else ''}"
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or re.search(r"\s", url):
+        raise ValueError(f"{url!r} is no http:// or https:// URL; write it like http://localhost:8000/v1")
+
+
+def _wrong(problem: Any) -> str:
+    """One line about one wrong value, from pydantic's account of it."""
+    name = str(problem["loc"][0]) if problem["loc"] else "options"
+    option = f"--{name.replace('_', '-')}"
+    if name in RANGES:
+        low, high = RANGES[name]
+        return f"{option} {printable(str(problem['input']), 60)}: give a whole number from {low} to {high}"
+    return f"{option} {printable(str(problem.get('ctx', {}).get('error', problem['msg'])), 300)}"

@@ -1,0 +1,126 @@
+"""The last stage: every number of a run in `summary.json`, its lineage in `manifest.json`, and one page to look at."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.options import RunOptions
+from tasks.reporting import render
+from tasks.runs import Evaluated, Simulated, Tuned, finished_scenes, recall
+from tasks.store import Reference, Store
+
+VERSIONS = ("torch", "transformers", "peft", "trl", "datasets", "prefect", "great-expectations", "llguidance")
+
+
+@flow(name="report", flow_run_name="report {options.run}")
+def report(options: RunOptions) -> str:
+    """Write summary, manifest and page from what the stages have left. Returns the URI of the run."""
+    store = options.prepare()
+    simulated = recall(store, options.run, "simulate", Simulated)
+    tuned = recall(store, options.run, "tune", Tuned)
+    evaluated = recall(store, options.run, "evaluate", Evaluated)
+    summary = summarise(options, store, simulated, tuned, evaluated)
+    page = render(summary, finished_scenes(store, options.run), tuned.result)
+    reference = store.put(page.encode(), ".html")
+    store.write(options.run, "report.html", page.encode())
+    summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}
+    store.write(options.run, "summary.json", as_json(summary))
+    store.write(options.run, "manifest.json", as_json(manifest(options, simulated, tuned, summary)))
+    return options.uri
+
+
+def as_json(value: Any) -> bytes:
+    """Indented JSON with a final line end."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tuned, evaluated: Evaluated) -> dict[str, Any]:
+    """All numbers of a run."""
+    records = [record for record, _ in simulated.records]
+    asked = [record for record, cached in simulated.records if not cached]
+    gates = merged([record.gate for record in records if record.gate] + tuned.gates + evaluated.gates)
+    quarantined = store.read(options.run, "quarantine.jsonl").count(b"\n")
+    artifacts: dict[str, Any] = {
+        "scenes": where(options, simulated.scenes, "scenes.jsonl"),
+        "examples": {"uri": store.locate(tuned.examples), "sha256": tuned.examples.sha256},
+    }
+    if tuned.adapter is not None:
+        weights = json.loads(store.get(tuned.adapter))["adapter_model.safetensors"]
+        artifacts["adapter"] = {"uri": options.uri + "/adapter", "sha256": weights["sha256"]}
+    counts = {
+        "instructions": simulated.instructions,
+        "duplicates": simulated.duplicates,
+        "scenes": simulated.count,
+        "quarantined": quarantined,
+        "examples": tuned.count,
+        "re_asked": sum(record.re_asked for record in records),
+    }
+    tokens = {
+        "prompt": sum(r.prompt_tokens for r in asked) + evaluated.calls.get("prompt", 0),
+        "completion": sum(r.completion_tokens for r in asked) + evaluated.calls.get("completion", 0),
+        "calls": sum(r.calls for r in asked) + evaluated.calls.get("calls", 0),
+        "cached_calls": sum(r.calls for r, cached in simulated.records if cached) + evaluated.calls.get("cached_calls", 0),
+        "calls_per_scene": round(sum(r.calls for r in records) / simulated.count, 1),
+    }
+    return {
+        "run_id": options.run,
+        "model": options.model,
+        "settings": options.settings.model_dump(mode="json") | {"instructions": options.instructions, "scenes": options.scenes},
+        "counts": counts,
+        "gates": gates,
+        "tokens": tokens,
+        "timing": {"simulate": simulated.seconds, "tune": tuned.seconds, "evaluate": evaluated.seconds},
+        "evaluation": evaluated.evaluation,
+        "artifacts": artifacts,
+    }
+
+
+def where(options: RunOptions, reference: Reference, name: str) -> dict[str, str]:
+    """An artifact under the run's own folder."""
+    return {"uri": f"{options.uri}/{name}", "sha256": reference.sha256}
+
+
+def merged(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a gate, over all shards and waves that passed it."""
+    out: dict[str, dict[str, Any]] = {}
+    for gate in gates:
+        row = out.setdefault(
+            gate["name"], {"name": gate["name"], "passed": True, "evaluated": 0, "quarantined": 0, "success_percent": 100.0, "warnings": []}
+        )
+        row["passed"] = row["passed"] and gate["passed"]
+        row["evaluated"] += gate["evaluated"]
+        row["quarantined"] += gate["quarantined"]
+        row["warnings"] = sorted({*row["warnings"], *gate["warnings"]})[:5]
+        row["success_percent"] = round(100 * (1 - row["quarantined"] / max(1, row["evaluated"])), 2)
+    return list(out.values())
+
+
+def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: dict[str, Any]) -> dict[str, Any]:
+    """All that the run made, and from what: references, settings, versions, commit."""
+    return {
+        "run_id": options.run,
+        "options": options.model_dump(mode="json", exclude={"debug", "as_json"}),
+        "model": options.model if options.endpoint else options.spec.fingerprint,
+        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "commit": commit(),
+        "lineage": {
+            "scenes": simulated.scenes.model_dump(),
+            "examples": {**tuned.examples.model_dump(), "from": simulated.scenes.sha256},
+            "adapter": {**tuned.adapter.model_dump(), "from": tuned.examples.sha256} if tuned.adapter else None,
+            "report": summary["artifacts"]["report"],
+        },
+        "quarantines": [record.quarantine.model_dump() for record, _ in simulated.records if record.quarantine],
+    }
+
+
+def commit() -> str | None:
+    """The commit of this program's own checkout; None where it was installed without one."""
+    found = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

@@ -1,0 +1,72 @@
+"""Stage one: instructions become played scenes, each with a critique and a refined response."""
+
+import time
+from typing import Any
+
+from prefect import flow
+
+from flows.options import RunOptions
+from matrix_core.errors import RunError
+from matrix_core.scene import Instruction, Scene
+from tasks import progress
+from tasks.instructions import admit, divide
+from tasks.engines import Model
+from tasks.play import NAMES, STEP_TASKS, Play, Record, open_shard
+from tasks.runs import Simulated, keep, publish_scenes
+from tasks.scenes_io import load_scenes
+
+SHARD_SIZE = 256
+"""About how many scenes a shard has: enough to fill batches, few enough that little is lost when a run is interrupted."""
+
+
+@flow(name="simulate", flow_run_name="simulate {options.run}")
+def simulate(options: RunOptions) -> None:
+    """Play every instruction's scene to its end. What is finished is not played again."""
+    began, store, inputs = time.time(), options.prepare(), options.inputs
+    play = Play(store=store.uri, model=Model(name=options.model, endpoints=options.endpoint), settings=options.settings)
+    to_play, held_out = divide(inputs.instructions, options.scenes, options.seed, play.settings.style)
+    admitted = admit(play, to_play, [(row.text, row.reason) for row in inputs.rejected])
+    records: list[tuple[Record, bool]] = [(admitted.record, False)]
+    scenes: list[Scene] = []
+    shards = shards_of(admitted.instructions)
+    with progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)):
+        for index, instructions in enumerate(shards):
+            shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in instructions])
+            while shard.due:
+                progress.step(0, f"simulate {index + 1}/{len(shards)}: {NAMES[shard.due]}")
+                played, cached = settle(STEP_TASKS[shard.due](play, shard, return_state=True))
+                records.append((played.record, cached))
+                progress.step(played.record.asked)
+                shard = played.shard
+            scenes += load_scenes(store.get(shard.scenes))
+    if not scenes:
+        raise RunError("simulate: no scene was finished; `matrix-align show RUN --quarantine` has the reasons")
+    done = Simulated(
+        scenes=publish_scenes(store, options.run, scenes, records),
+        count=len(scenes),
+        instructions=len(to_play),
+        duplicates=inputs.duplicates,
+        held_out=held_out,
+        records=records,
+        seconds=time.time() - began,
+    )
+    keep(store, options.run, "simulate", done)
+
+
+def settle(state: Any) -> tuple[Any, bool]:
+    """What a task handed back, and whether it came from the cache. Raises what the task raised."""
+    return state.result(), state.name == "Cached"
+
+
+def shards_of(instructions: list[Instruction]) -> list[list[Instruction]]:
+    """Instructions by the leading bits of their hash, so that ten new ones touch only the shards that they fall into."""
+    bits = (len(instructions) // SHARD_SIZE).bit_length()
+    out: dict[int, list[Instruction]] = {}
+    for instruction in sorted(instructions, key=lambda i: i.id):
+        out.setdefault(int(instruction.id[:8], 16) >> (32 - bits), []).append(instruction)
+    return [out[key] for key in sorted(out)]
+
+
+def waves_expected(options: RunOptions) -> int:
+    """How many waves a scene takes part in at most: three to open it, eight and perhaps a memory a round, three to close it."""
+    return 3 + 8 * options.steps + options.steps // 2 + 3

@@ -1,0 +1,116 @@
+"""From finished scenes to training examples: refined answers, simulation traces and general examples, in set shares."""
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from matrix_core.request import Request
+from matrix_core.scene import Event, Example, Scene, Settings
+from matrix_core.steps import STEPS
+from matrix_core.steps.draft import plain
+from matrix_core.steps.shots import shot
+from matrix_core.tuning import SOURCES, Source
+
+_REFINED: tuple[Source, ...] = ("harmful", "harmless")
+
+
+def mix(
+    scenes: Sequence[Scene], general: Sequence[Example], shares: Mapping[Source, float], traces: int, seed: int, settings: Settings
+) -> list[Example]:
+    """The training examples of finished scenes (others are passed over), source by source.
+
+    *harmful* and *harmless* are the refined answers to the bare instruction, exactly as a user sends it; *trace* are questions and
+    answers of the simulation itself, at most `traces` a scene; *general* are those given.
+
+    The mix is as large as its refined answers allow: of the refined source that has most for its share, all is taken, and every
+    other source gives its share of the size that follows from it, or all that it has if that is less. Which ones are taken follows
+    from the seed, not from the order of the scenes.
+    """
+    finished = sorted((scene for scene in scenes if scene.refined), key=lambda scene: scene.id)
+    pools: dict[Source, list[Example]] = {
+        "harmful": [refined(scene, settings) for scene in finished if scene.harmed],
+        "harmless": [refined(scene, settings) for scene in finished if not scene.harmed],
+        "trace": some_traces(finished, traces, seed, settings),
+        "general": sorted(general, key=lambda example: (example.prompt, example.completion)),
+    }
+    wanted = [source for source in SOURCES if shares.get(source) and pools[source]]
+    leading = [source for source in wanted if source in _REFINED] or wanted
+    size = max((len(pools[source]) / shares[source] for source in leading), default=0.0)
+    out: list[Example] = []
+    for source in wanted:
+        count = min(round(size * shares[source]), len(pools[source]))
+        chosen = random.Random(f"{seed} {source}").sample(range(len(pools[source])), count)
+        out += [pools[source][i] for i in sorted(chosen)]
+    return out
+
+
+def refined(scene: Scene, settings: Settings) -> Example:
+    """A finished scene as the example that matters: the instruction alone, and the answer that should have been given."""
+    return _example(scene, "harmful" if scene.harmed else "harmless", plain(scene, settings), scene.refined or "")
+
+
+def some_traces(scenes: Sequence[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:
+    """At most `per_scene` traces of each scene, of different steps as far as that goes; none twice, not even from two scenes."""
+    seen: set[tuple[tuple[tuple[str, str], ...], str]] = set()
+    out = []
+    for scene in scenes:
+        rng = random.Random(f"{seed} {scene.id}")
+        by_step = traces_of(scene, settings)
+        for found in by_step.values():
+            rng.shuffle(found)
+        # A first one of every step in a random order, then a second one, and so on.
+        turns = [(turn, rng.random(), example) for found in by_step.values() for turn, example in enumerate(found)]
+        left = per_scene
+        for _, _, example in sorted(turns, key=lambda turn: turn[:2]):
+            if left and (example.prompt, example.completion) not in seen:
+                seen.add((example.prompt, example.completion))
+                out.append(example)
+                left -= 1
+    return out
+
+
+def traces_of(scene: Scene, settings: Settings) -> dict[str, list[Example]]:
+    """Step -> what it asked in this finished scene and what it was answered, rebuilt by the step's own `ask`.
+
+    All structured steps but the memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
+    summary is gone: those rounds give no traces. Worked examples are left out of the prompts: the model learns to do without.
+    """
+    out: dict[str, list[Example]] = {}
+
+    def add(step: str, state: Scene, records: Sequence[Scene | Event]) -> None:
+        """`records` hold the answers to what the step asks of this earlier state, in the order of the requests."""
+        for request, record in zip(STEPS[step].ask(state, settings), records, strict=True):
+            answer = shot("", request.json_schema or {}, record)[1]
+            out.setdefault(step, []).append(_example(scene, "trace", request, answer))
+
+    played = scene.model_copy(update={"summary": None, "critique": None, "harmed": None, "refined": None})
+    planned = played.model_copy(update={"events": (), "memory": "", "remembered": 0})
+    cast = planned.model_copy(update={"target": None, "plan": ()})
+    add("roles", cast.model_copy(update={"setting": None, "protagonist": None, "roles": ()}), [scene])
+    add("plan", cast, [scene])
+    start = 0
+    for (_, depth), group in groupby(scene.events, key=lambda event: (event.round, event.depth)):
+        wave = tuple(group)
+        before, start = scene.events[:start], start + len(wave)
+        if len(before) < scene.remembered:
+            continue
+
+        def state(*fields: str, before: tuple[Event, ...] = before, wave: tuple[Event, ...] = wave) -> Scene:
+            """The scene when the events of this wave had only these fields decided."""
+            bare = Event.model_fields.keys() - {"feasible", "reason", "aware", "consequence", "harmed"} | set(fields)
+            return played.model_copy(update={"events": (*before, *(Event(**event.model_dump(include=bare)) for event in wave))})
+
+        happened = [event for event in wave if event.feasible]
+        add("reaction" if depth else "action", played.model_copy(update={"events": before}), wave)
+        add("feasibility", state(), wave)
+        add("routing", state("feasible", "reason"), happened)
+        add("consequence", state("feasible", "reason", "aware"), happened)
+    add("summary", played, [scene])
+    add("critique", played.model_copy(update={"summary": scene.summary}), [scene])
+    return out
+
+
+def _example(scene: Scene, source: Source, request: Request, answer: str) -> Example:
+    first, last = request.messages[0], request.messages[-1]
+    turns = (first, last) if len(request.messages) > 1 else (last,)
+    return Example(scene=scene.id, source=source, prompt=tuple((turn.role, turn.content) for turn in turns), completion=answer)

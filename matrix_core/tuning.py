@@ -1,0 +1,173 @@
+"""Fine-tuning: LoRA by supervised examples, with the loss on the answers alone.
+
+What is learned and how is said by `TuningSettings`, what came of it by `TuningResult`. This module is quick to import; the training
+itself stands in `training.py`, which is imported when it starts.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from matrix_core import models
+from matrix_core.errors import RunError, UserError
+from matrix_core.models import ModelSpec
+from matrix_core.scene import Example
+
+Source = Literal["harmful", "harmless", "trace", "general"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+Progress = Callable[[int, int, float], None]
+"""Called with (steps done, steps in all, mean training loss since the last call)."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TuningSettings(_Frozen):
+    """All that decides an adapter besides the examples and the base model. The defaults are the paper's."""
+
+    rank: int = Field(8, ge=1, description="r of LoRA, on every linear layer but the output head")
+    alpha: int = Field(16, ge=1, description="the adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.05, ge=0.0, lt=1.0)
+    learning_rate: float = Field(2e-5, gt=0.0)
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup: float = Field(0.03, ge=0.0, lt=1.0, description="share of the steps in which the learning rate rises")
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(1, ge=1, description="examples at once")
+    accumulation: int = Field(8, ge=1, description="batches an optimiser step")
+    max_length: int = Field(1024, ge=8, description="tokens; an example that is longer is left out and counted, never cut")
+    checkpointing: bool = Field(True, description="compute activations twice instead of keeping them: slower, less memory")
+    quantised: bool = Field(True, description="4-bit base weights (QLoRA) where CUDA and bitsandbytes are there; elsewhere ignored")
+    shares: dict[Source, float] = Field(
+        {"harmful": 1 / 3, "harmless": 1 / 3, "trace": 1 / 3, "general": 0.0},
+        description="what part of the training data each source makes up; see `mixing.mix`",
+    )
+    traces: int = Field(4, ge=0, description="simulation traces taken from one scene at most")
+    held_out: float = Field(0.1, ge=0.0, le=0.5, description="share of each source that is never trained on, to watch the loss on")
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The published recipe, for real language models."""
+        return cls(**changes)
+
+    @classmethod
+    def pocket(cls, **changes: Any) -> Self:
+        """The recipe of the embedded model: small, so it takes a far higher rate and far larger batches."""
+        recipe: dict[str, Any] = {
+            "rank": 16,
+            "alpha": 32,
+            "dropout": 0.0,
+            "learning_rate": 1.5e-3,
+            "scheduler": "cosine",
+            "epochs": 7,
+            "batch_size": 32,
+            "accumulation": 1,
+            "max_length": 512,
+            "checkpointing": False,
+            "quantised": False,
+            "shares": {"harmful": 0.35, "harmless": 0.35, "trace": 0.1, "general": 0.2},
+            "held_out": 0.05,
+        }
+        return cls(**(recipe | changes))
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        if min(self.shares.values(), default=0.0) < 0 or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
+            raise ValueError(f"the shares must be 0 or more and add up to 1, not {self.shares}")
+        return self
+
+
+class SourceCount(_Frozen):
+    """How many examples of one source were used for what."""
+
+    trained: int
+    held_out: int
+    too_long: int = Field(description="left out: longer than `max_length` tokens or than the model's context")
+
+
+class TuningResult(_Frozen):
+    """What came of a fine-tuning."""
+
+    train_losses: list[tuple[int, float]] = Field(description="(step, mean loss of an answer token since the entry before)")
+    held_out: dict[Source, list[tuple[int, float]]] = Field(description="source -> (epoch, loss of an answer token); 0: untuned")
+    best_epoch: int = Field(description="the epoch whose weights were kept: the lowest mean of the held-out losses over sources")
+    steps: int
+    tokens: int = Field(description="tokens trained on, all epochs together, prompts included")
+    seconds: float
+    examples: dict[Source, SourceCount]
+    dtype: Literal["float32", "bfloat16"] = Field(description="precision of the arithmetic; the adapter's own weights are float32")
+    quantised: bool = Field(description="whether the base weights were held in 4 bits")
+
+
+def tune(
+    spec: ModelSpec, examples: Sequence[Example], settings: TuningSettings, out: Path, progress: Progress | None = None
+) -> TuningResult:
+    """Train a LoRA adapter; write `adapter_model.safetensors` and `adapter_config.json` to the folder `out`, and nothing else.
+
+    The same model, examples and settings give the same bytes on the same machine. The order of the examples doesn't matter.
+    Raises RunError if there is too little to train on, or the loss stops being a number.
+    """
+    from matrix_core.training import train
+
+    ordered = sorted(examples, key=lambda example: (example.source, example.scene, example.prompt, example.completion))
+    training, held_out = split(ordered, settings.held_out, settings.seed)
+    if not training:
+        raise RunError(f"tuning: {len(examples)} examples leave none to train on; simulate more scenes")
+    return train(spec, training, held_out, settings, out, progress)
+
+
+def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(to train on, held out). Of each source, at least `share` is held out, but never all of a source.
+
+    All examples of a scene fall on the same side, so that what is held out was not seen in another shape.
+    """
+
+    def key(example: Example) -> str:
+        return hashlib.sha256(f"{seed}\n{example.scene or example.prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    kept_back: set[str] = set()
+    for source in SOURCES:
+        keys = sorted(key(example) for example in examples if example.source == source)
+        kept_back.update(keys[: min(math.ceil(share * len(keys)), len(keys) - 1)] if keys else [])
+    return [e for e in examples if key(e) not in kept_back], [e for e in examples if key(e) in kept_back]
+
+
+def check_adapter(spec: ModelSpec, folder: Path, result: TuningResult) -> dict[str, Any]:
+    """One row for the adapter gate: `losses_finite`, `loads`, `finite` (its weights), `delta`, `parameters` and `error`.
+
+    `delta` is the largest difference that the adapter makes to a logit on a fixed probe: 0 if it changes nothing. An adapter that
+    can't be opened is not an error here but a row with `loads` False and the reason.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    losses = [loss for _, loss in result.train_losses] + [loss for curve in result.held_out.values() for _, loss in curve]
+    row: dict[str, Any] = {
+        "losses_finite": bool(losses) and all(math.isfinite(loss) for loss in losses),
+        "loads": False,
+        "finite": False,
+        "delta": 0.0,
+        "parameters": 0,
+        "error": "",
+    }
+    try:
+        tuned = models.load_tuned(spec, folder)[0]
+    except UserError as error:
+        return row | {"error": str(error)}
+    weights = load_file(folder / "adapter_model.safetensors")
+    base = models.load(spec)[0]
+    probe = torch.arange(min(64, base.config.get_text_config().vocab_size), device=base.device)[None]  # (1, T): any tokens will do
+    with torch.no_grad():
+        delta = (tuned(input_ids=probe).logits.float() - base(input_ids=probe).logits.float()).abs().max().item()
+    return row | {
+        "loads": True,
+        "finite": all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()),
+        "delta": delta,
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+    }

@@ -1,0 +1,44 @@
+"""Engines by name, one of each in a process: loading a model is the slowest thing that a task can do."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from matrix_core import models
+from matrix_core.engines.base import Engine
+from tasks.store import Reference, open_store
+
+
+class Model(BaseModel):
+    """A model as runs name it: a local one, or one behind endpoints, perhaps with an adapter from a store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    endpoints: tuple[str, ...] = ()
+    adapter: Reference | None = None
+    store: str = ""
+
+
+def engine_fingerprint(model: Model) -> str:
+    """All that decides this model's answers besides the request; known without loading it."""
+    base = f"{model.name} at {', '.join(model.endpoints)}" if model.endpoints else models.resolve(model.name).fingerprint
+    return f"{base}+{model.adapter.sha256}" if model.adapter else base
+
+
+@cache
+def engine(model: Model) -> Engine:
+    """The engine of a model, loaded once a process."""
+    if model.endpoints:
+        from matrix_core.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(model.endpoints, model.name)
+    from matrix_core.engines.local import LocalEngine
+
+    if model.adapter is None:
+        return LocalEngine(models.resolve(model.name))
+    with tempfile.TemporaryDirectory() as folder:
+        open_store(model.store).get_folder(model.adapter, Path(folder))
+        return LocalEngine(models.resolve(model.name), adapter=Path(folder))

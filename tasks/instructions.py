@@ -1,0 +1,95 @@
+"""The first hand-off: which instructions a run plays, which it keeps for the evaluation, and which are set aside unasked."""
+
+import hashlib
+import random
+from typing import Any
+
+from prefect import task
+from prefect.context import TaskRunContext
+from pydantic import BaseModel, ConfigDict
+
+from matrix_core import models
+from matrix_core.errors import RunError
+from matrix_core.pocket import scope
+from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
+from matrix_core.scene import Instruction, Scene
+from matrix_core.steps import draft
+from tasks.engines import engine, engine_fingerprint
+from tasks.play import Play, Record, rejection
+from tasks.scenes_io import dump_rows
+from tasks.store import open_store
+from validations import gate, tables
+
+HELD_OUT = 5
+"""Of a file's instructions every fifth, by hash, is kept for the evaluation and never played."""
+
+
+class Admitted(BaseModel):
+    """The instructions that are played, and what the gate made of the rest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instructions: list[Instruction]
+    record: Record
+
+
+def divide(everything: list[Instruction], scenes: int | None, seed: int, style: str) -> tuple[list[Instruction], list[Instruction]]:
+    """(to play, kept for the evaluation). The embedded model is tested on its own held-out sets, so nothing of what it is given is kept."""
+    kept: list[Instruction] = []
+    if style != "pocket" and len(everything) > 1:
+        kept = [i for i in everything if int(i.id[:8], 16) % HELD_OUT == 0] or [min(everything, key=lambda i: i.id)]
+        kept = kept[: len(everything) - 1]
+    away = {i.id for i in kept}
+    played = [i for i in everything if i.id not in away]
+    if scenes is not None and scenes < len(played):
+        played = random.Random(seed).sample(played, scenes)
+    return played, kept
+
+
+def row(play: Play, instruction: Instruction) -> dict[str, Any]:
+    """What the gate looks at: the text, its length in tokens against what the model can take, and whether it is of its world at all."""
+    outside, limit, tokens = "", 4000, len(instruction.text) // 3
+    if not play.model.endpoints:
+        asker = engine(play.model)
+        limit = models.context_length(models.resolve(play.model.name)) // 4
+        tokens = asker.count_tokens(draft.plain(Scene(instruction=instruction), play.settings))  # type: ignore[attr-defined]
+    if play.settings.style == "pocket":
+        outside = scope.outside(instruction.text) or _kept_back(instruction.text)
+    return tables.instruction(instruction, tokens=tokens, max_tokens=limit, outside=outside)
+
+
+def _kept_back(text: str) -> str:
+    """Why a case of the small world may not be played: the evaluation would not be honest if it were."""
+    case = scope.case_of(text)
+    for thing, split in ((case.act, ACT_SPLIT), (case.place, PLACE_SPLIT)) if case else ():
+        if split[thing] in ("held_out", "validation"):
+            return f"{thing!r} is kept for the evaluation and never played; ask about another"
+    return ""
+
+
+def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    play, asked = parameters["play"], parameters["asked"]
+    text = "\n".join([gate.fingerprint("instructions"), engine_fingerprint(play.model), play.settings.style, *(i.id for i in asked)])
+    return f"admit-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@task(name="check instructions", cache_key_fn=_key, persist_result=True, result_serializer="json")
+def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]) -> Admitted:
+    """Pass the instructions through their gate; what the reader of the file set aside (text, reason) joins the quarantine."""
+    judged = gate.check("instructions", [row(play, instruction) for instruction in asked], style=play.settings.style)
+    bad = {r.id: r for r in judged.quarantined}
+    passed = [instruction for instruction in asked if instruction.id not in bad]
+    rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]
+    rejected += [rejection("instructions", Instruction.of(text or "(empty)"), reason) for text, reason in set_aside]
+    if not passed:
+        raise RunError(f"no instruction passed its gate: {rejected[0]['reason'] if rejected else 'there was none'}")
+    store = open_store(play.store)
+    return Admitted(
+        instructions=passed,
+        record=Record(
+            step="instructions",
+            asked=len(asked),
+            gate=judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)},
+            quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
+        ),
+    )

@@ -1,0 +1,189 @@
+"""The steps of the method as Prefect tasks: references in, references out, one task a step of one wave for one shard.
+
+Each task loads its shard, lets the core ask and absorb, passes what came back through the gate, and stores the rest. What is passed
+around is small (hashes and counts); what is cached is keyed by everything that decides the outcome and by nothing else.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect import task
+from prefect.context import TaskRunContext
+from pydantic import BaseModel, ConfigDict
+
+from matrix_core import simulation, waves
+from matrix_core.errors import RunError
+from matrix_core.scene import Instruction, Scene, Settings
+from matrix_core.steps import STEPS
+from matrix_core.steps.fingerprint import fingerprint
+from tasks import progress
+from tasks.engines import Model, engine, engine_fingerprint
+from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
+from tasks.store import Reference, open_store
+from validations import gate, tables
+
+NAMES = {
+    "draft": "write drafts",
+    "roles": "generate roles",
+    "plan": "make plans",
+    "action": "act",
+    "feasibility": "check feasibility",
+    "routing": "route messages",
+    "consequence": "write consequences",
+    "reaction": "react",
+    "memory": "keep memory",
+    "summary": "sum up consequences",
+    "critique": "write critique",
+    "refinement": "refine response",
+}
+"""Step -> the name of its task, as the Prefect UI shows it."""
+
+_HAND_OFFS: Mapping[str, tuple[str, Callable[..., list[dict[str, Any]]]]] = {
+    "draft": ("drafts", tables.drafts),
+    "plan": ("roles", tables.roles),
+    "routing": ("actions", tables.actions),
+    "consequence": ("consequences", tables.consequences),
+    "critique": ("critiques", tables.critiques),
+    "refinement": ("refinements", tables.refinements),
+}
+"""Step -> the gate that its results must pass, and how they are laid out for it."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Play(_Frozen):
+    """What all tasks of a simulation share."""
+
+    store: str
+    model: Model
+    settings: Settings
+
+
+class Shard(_Frozen):
+    """Some scenes, where they lie, and the wave that they are due for (None: all are over)."""
+
+    index: int
+    scenes: Reference
+    count: int
+    due: str | None
+    wave: tuple[int, int] = (-1, 0)
+
+
+class Record(_Frozen):
+    """What one wave did: for the summary, the gates' table and the quarantine."""
+
+    step: str
+    asked: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    re_asked: int = 0
+    gate: dict[str, Any] | None = None
+    quarantine: Reference | None = None
+
+
+class Played(_Frozen):
+    """What a step's task hands back."""
+
+    shard: Shard
+    record: Record
+
+
+def open_shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
+    """Store the scenes of a shard and say what they are due for."""
+    return _shard(play, index, scenes)
+
+
+def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
+    reference = open_store(play.store).put(dump_scenes(scenes), ".jsonl.gz")
+    due = simulation.next_wave(scenes, play.settings)
+    if due is None:
+        return Shard(index=index, scenes=reference, count=len(scenes), due=None)
+    wave, _ = due
+    return Shard(index=index, scenes=reference, count=len(scenes), due=wave.step, wave=(wave.round, wave.depth))
+
+
+def key_of(step: str, play: Play, shard: Shard) -> str:
+    """The cache key of a step for a shard: equal exactly if the step would ask and do the same."""
+    parts = {
+        "step": fingerprint(step, play.settings),
+        "gate": gate.fingerprint(_HAND_OFFS[step][0]) if step in _HAND_OFFS else "",
+        "engine": engine_fingerprint(play.model),
+        "settings": play.settings.model_dump(mode="json"),
+        "scenes": shard.scenes.sha256,
+    }
+    return f"{step}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}"
+
+
+def _perform(step: str, play: Play, shard: Shard) -> Played:
+    """Load, ask and absorb, gate, store."""
+    store = open_store(play.store)
+    scenes = load_scenes(store.get(shard.scenes))
+    due = simulation.next_wave(scenes, play.settings)
+    if due is None or due[0].step != step:
+        raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
+    turn = set(due[1])
+    outcome = waves.run(STEPS[step], [scenes[i] for i in due[1]], play.settings, engine(play.model), progress.tick)
+    rejected = [rejection(step, scene.instruction, why) for scene, why in outcome.failed]
+    passed, judged = list(outcome.scenes), None
+    if step in _HAND_OFFS and passed:
+        name, lay_out = _HAND_OFFS[step]
+        judged = gate.check(name, lay_out(passed), style=play.settings.style)
+        if not judged.passed:
+            raise RunError(judged.failure())
+        bad = {rejection.id.split("#")[0]: rejection for rejection in judged.quarantined}
+        rejected += [
+            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation) for scene in passed if scene.id in bad
+        ]
+        passed = [scene for scene in passed if scene.id not in bad]
+    moved = {scene.id: scene for scene in passed}
+    kept = [moved.get(scene.id, scene) for i, scene in enumerate(scenes) if i not in turn or scene.id in moved]
+    if not kept:
+        reasons = "; ".join(sorted({row["reason"] for row in rejected})[:3])
+        raise RunError(f"{NAMES[step]}: no scene of shard {shard.index} passed: {reasons}")
+    return Played(
+        shard=_shard(play, shard.index, kept),
+        record=Record(
+            step=step,
+            asked=len(due[1]),
+            calls=outcome.usage.calls,
+            prompt_tokens=outcome.usage.prompt,
+            completion_tokens=outcome.usage.completion,
+            re_asked=outcome.usage.re_asked,
+            gate=judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)} if judged else None,
+            quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
+        ),
+    )
+
+
+def rejection(name: str, about: Instruction, reason: str, expectation: str = "") -> dict[str, Any]:
+    """One row of the quarantine."""
+    return {"gate": name, "id": about.id, "reason": reason, "expectation": expectation, "instruction": about.text}
+
+
+def _as_task(step: str) -> Any:
+    """The Prefect task of a step."""
+
+    def perform(play: Play, shard: Shard) -> Played:
+        return _perform(step, play, shard)
+
+    def key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+        return key_of(step, parameters["play"], parameters["shard"])
+
+    perform.__doc__ = STEPS[step].ask.__module__
+    return task(
+        name=NAMES[step],
+        task_run_name=f"{NAMES[step]} · shard {{shard.index}} · round {{shard.wave[0]}} · depth {{shard.wave[1]}}",
+        cache_key_fn=key,
+        persist_result=True,
+        result_serializer="json",
+        log_prints=False,
+    )(perform)
+
+
+STEP_TASKS: Mapping[str, Any] = {step: _as_task(step) for step in STEPS}
+"""Step -> its task; `flows/simulate.py` runs what the simulation says is due."""

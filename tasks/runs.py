@@ -1,0 +1,87 @@
+"""What a run has made so far, stage by stage: small files under `runs/<run-id>/` that the next stage, and people, read."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from matrix_core.errors import UserError
+from matrix_core.scene import Instruction, Scene
+from tasks.play import Record
+from tasks.scenes_io import from_lines, load_rows, to_lines
+from tasks.store import MissingError, Reference, Store
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Simulated(_Frozen):
+    """What the stage `simulate` leaves."""
+
+    scenes: Reference
+    count: int
+    instructions: int
+    duplicates: int
+    held_out: list[Instruction]
+    records: list[tuple[Record, bool]]
+    seconds: float
+
+
+class Tuned(_Frozen):
+    """What the stage `tune` leaves. No adapter where the model is only known as an endpoint."""
+
+    examples: Reference
+    count: int
+    adapter: Reference | None
+    result: dict[str, Any] | None
+    gates: list[dict[str, Any]]
+    seconds: float
+
+
+class Evaluated(_Frozen):
+    """What the stage `evaluate` leaves: benchmark -> figures."""
+
+    evaluation: dict[str, dict[str, Any]]
+    gates: list[dict[str, Any]]
+    calls: dict[str, int]
+    seconds: float
+
+
+Stage = TypeVar("Stage", bound=BaseModel)
+
+
+def keep(store: Store, run_id: str, name: str, stage: BaseModel) -> None:
+    """Write what a stage leaves."""
+    store.write(run_id, f"stages/{name}.json", stage.model_dump_json(indent=1).encode())
+
+
+def recall(store: Store, run_id: str, name: str, kind: type[Stage]) -> Stage:
+    """What an earlier stage has left. UserError if it has not been run."""
+    try:
+        return kind.model_validate_json(store.read(run_id, f"stages/{name}.json"))
+    except MissingError:
+        raise UserError(f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name} --run-id {run_id}` first") from None
+
+
+def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene], records: Sequence[tuple[Record, bool]]) -> Reference:
+    """Write the finished scenes, and all rows that were set aside, as people read them. Returns the scenes' reference."""
+    rows = [row for record, _ in records if record.quarantine for row in load_rows(store.get(record.quarantine))]
+    store.write(run_id, "quarantine.jsonl", to_lines(rows))
+    data = to_lines(scenes)
+    store.write(run_id, "scenes.jsonl", data)
+    return store.put(data, ".jsonl")
+
+
+def finished_scenes(store: Store, run_id: str) -> list[Scene]:
+    """The scenes that the run's stage `simulate` finished."""
+    data = store.get(recall(store, run_id, "simulate", Simulated).scenes)
+    return from_lines(data, Scene)
+
+
+def put_json(store: Store, rows: Any) -> Reference:
+    """Keep a JSON value."""
+    return store.put(json.dumps(rows, ensure_ascii=False, sort_keys=True).encode(), ".json")
+
+

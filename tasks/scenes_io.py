@@ -1,0 +1,94 @@
+"""Scenes, examples and plain rows as bytes: JSON lines, as they are for people, gzipped for the store. Equal rows, equal bytes."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from matrix_core.errors import RunError
+from matrix_core.scene import Example, Scene
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
+    """One JSON object a line, UTF-8. Raises RunError for a model whose text is no valid Unicode."""
+    out = []
+    for number, row in enumerate(rows, 1):
+        try:
+            out.append(row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row))
+        except PydanticSerializationError as error:
+            raise RunError(f"row {number} ({type(row).__name__}) can't be written as JSON: {error}") from error
+    return "".join(f"{line}\n" for line in out).encode()
+
+
+def from_lines(data: bytes, kind: type[Row]) -> list[Row]:
+    """The rows behind JSON lines, validated. Raises RunError that names the line and the field."""
+    rows = []
+    for number, line in _numbered(data):
+        try:
+            rows.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the line"
+            raise RunError(
+                f"line {number} is no {kind.__name__} of this version ({where}: {first['msg']}): run again to make it anew"
+            ) from error
+    return rows
+
+
+def rows_from_lines(data: bytes) -> list[dict[str, Any]]:
+    """The plain rows behind JSON lines. Raises RunError that names the line."""
+    rows = []
+    for number, line in _numbered(data):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(f"line {number} is not JSON ({error}): run again to make it anew") from error
+    return rows
+
+
+def dump_rows(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
+    """`to_lines`, gzipped without a time, so that the hash depends on the rows alone."""
+    return gzip.compress(to_lines(rows), mtime=0)
+
+
+def load_rows(data: bytes) -> list[dict[str, Any]]:
+    """The plain rows that `dump_rows` packed."""
+    return rows_from_lines(_unpacked(data))
+
+
+def dump_scenes(scenes: Iterable[Scene]) -> bytes:
+    """Scenes, packed for the store."""
+    return dump_rows(scenes)
+
+
+def load_scenes(data: bytes) -> list[Scene]:
+    """The scenes that `dump_scenes` packed."""
+    return from_lines(_unpacked(data), Scene)
+
+
+def dump_examples(examples: Iterable[Example]) -> bytes:
+    """Training examples, packed for the store."""
+    return dump_rows(examples)
+
+
+def load_examples(data: bytes) -> list[Example]:
+    """The examples that `dump_examples` packed."""
+    return from_lines(_unpacked(data), Example)
+
+
+def _numbered(data: bytes) -> Iterable[tuple[int, bytes]]:
+    # Only \n ends a row: a text may hold other characters that str.splitlines takes for ends of lines.
+    return ((number, line) for number, line in enumerate(data.split(b"\n"), 1) if line)
+
+
+def _unpacked(data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunError(f"these {len(data)} bytes are no gzipped JSON lines: {error}") from error

@@ -1,0 +1,114 @@
+"""Refined scenes become training examples, and examples an adapter: two cached tasks, each with its gate."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.context import TaskRunContext
+from pydantic import BaseModel, ConfigDict
+
+from matrix_core import models, tuning
+from matrix_core.errors import RunError
+from matrix_core.mixing import mix
+from matrix_core.pocket import scope, sets
+from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
+from matrix_core.scene import Example, Settings
+from matrix_core.tuning import TuningSettings
+from tasks import progress
+from tasks.scenes_io import dump_examples, load_examples
+from tasks.store import Reference, open_store
+from validations import gate, tables
+
+GENERAL = 700
+"""How many plain questions go into the embedded model's mix at most, against forgetting."""
+
+
+class Gated(BaseModel):
+    """Something that a task made, and what its gate said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: Reference
+    count: int = 0
+    gates: list[dict[str, Any]]
+    result: dict[str, Any] | None = None
+
+
+def settings_for(style: str, seed: int) -> TuningSettings:
+    """The paper's recipe for real models, the embedded model's own for itself."""
+    return TuningSettings.pocket(seed=seed) if style == "pocket" else TuningSettings.paper(seed=seed)
+
+
+def _key(name: str, *fields: str) -> Any:
+    def key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+        parts = [str(parameters[field]) for field in fields]
+        if name == "fine-tune":
+            parts.append(models.resolve(parameters["model"]).fingerprint)
+        return f"{name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+    return key
+
+
+@task(
+    name="build examples",
+    cache_key_fn=_key("examples", "scenes", "settings", "recipe", "held_out"),
+    persist_result=True,
+    result_serializer="json",
+)
+def build_examples(store: str, scenes: Reference, settings: Settings, recipe: TuningSettings, held_out: list[str]) -> Gated:
+    """Mix refined harmful, refined harmless, simulation traces and general examples in the recipe's shares; `held_out` are the ids of
+    instructions that must not be among them."""
+    from tasks.scenes_io import from_lines
+    from matrix_core.scene import Scene
+
+    opened = open_store(store)
+    finished = from_lines(opened.get(scenes), Scene)
+    general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
+    examples = mix(finished, general, recipe.shares, recipe.traces, recipe.seed, settings)
+    rows = [tables.example(example, held_out=_leaks(example, set(held_out), settings.style)) for example in examples]
+    judged = gate.check("examples", rows, style=settings.style)
+    if not judged.passed:
+        raise RunError(judged.failure())
+    bad = {rejection.id for rejection in judged.quarantined}
+    kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
+    return Gated(reference=opened.put(dump_examples(kept), ".jsonl.gz"), count=len(kept), gates=[shown(judged)])
+
+
+def _leaks(example: Example, held_out: set[str], style: str) -> bool:
+    """Whether an example shows what the evaluation asks about."""
+    if example.scene in held_out:
+        return True
+    if style != "pocket":
+        return False
+    case = scope.case_of(example.prompt[-1][1])
+    return case is not None and any(split in ("held_out", "validation") for split in (ACT_SPLIT[case.act], PLACE_SPLIT[case.place]))
+
+
+@task(name="fine-tune", cache_key_fn=_key("fine-tune", "examples", "recipe"), persist_result=True, result_serializer="json")
+def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSettings, style: str) -> Gated:
+    """Train the adapter and check that it is one."""
+    opened, spec = open_store(store), models.resolve(model)
+    rows = load_examples(opened.get(examples))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        done = 0
+
+        def moved(step: int, total: int, loss: float) -> None:
+            nonlocal done
+            progress.step((step - done) / total, f"tune: loss {loss:.3f}")
+            done = step
+
+        result = tuning.tune(spec, rows, recipe, folder, moved)
+        judged = gate.check("adapter", [tables.adapter(tuning.check_adapter(spec, folder, result))], style=style)
+        if not judged.passed:
+            raise RunError(judged.failure())
+        reference = opened.put_folder(folder)
+    return Gated(reference=reference, gates=[shown(judged)], result=result.model_dump(mode="json"))
+
+
+def shown(judged: gate.GateResult) -> dict[str, Any]:
+    """A gate's result as the summary keeps it."""
+    return judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)}

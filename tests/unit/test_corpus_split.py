@@ -1,0 +1,58 @@
+"""The promise that keeps the embedded model honest, checked on the very stream that it was trained on (and on what a run would tune on)."""
+
+import itertools
+import re
+
+import pytest
+
+from matrix_core.pocket import scope, sets
+from matrix_core.pocket.corpus import stream
+from matrix_core.pocket.train import SEED
+from matrix_core.pocket.world import acts, places
+
+SAMPLES = 60_000
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list:
+    return list(itertools.islice(stream(SEED), SAMPLES))
+
+
+def anywhere(words: list[str]) -> re.Pattern[str]:
+    return re.compile(r"\b(" + "|".join(map(re.escape, words)) + r")\b")
+
+
+def text_of(sample) -> str:
+    return " ".join([*(turn.content for turn in sample.turns), sample.answer])
+
+
+def test_bare_instructions_are_answered_helpfully_for_every_act_and_never_declined(corpus):
+    drafts = [s for s in corpus if s.step == "draft"]
+    asked = {scope.case_of(s.turns[0].content).act for s in drafts}
+    assert asked == set(acts("skill", "train", "validation", "held_out"))
+    assert any(scope.case_of(s.turns[0].content).harmful for s in drafts)
+    assert not [s for s in corpus if s.kind == "bare" and ("Please do not" in s.answer or "hurts" in s.answer)]
+
+
+def test_held_out_acts_and_places_appear_in_no_simulation_and_no_judgement(corpus):
+    away = anywhere(acts("held_out", "validation"))
+    never_there = anywhere([f"the {place}" for place in places("held_out", "validation")])
+    shown = [text_of(s) for s in corpus if s.kind != "bare"]
+    assert len(shown) > SAMPLES / 2
+    assert not [text for text in shown if away.search(text) or never_there.search(text)]
+
+
+def test_critique_and_refinement_are_taught_on_skill_acts_and_places_only(corpus):
+    other_acts = anywhere(acts("train", "validation", "held_out"))
+    elsewhere = anywhere([f"at the {place}" for place in places("train", "validation", "held_out")])
+    judged = [text_of(s) for s in corpus if s.kind == "judgement"]
+    assert len(judged) > 1000
+    assert not [text for text in judged if other_acts.search(text) or elsewhere.search(text)]
+
+
+def test_what_a_run_plays_and_rehearses_is_disjoint_from_what_it_is_tested_on():
+    played = {sets.cases("train", 3000, seed)[i].text for seed in (0, 1) for i in range(3000)}
+    tested = {case.text for name in ("held_out", "held_out_places", "validation") for case in sets.cases(name, 900, 1)}
+    assert not played & tested
+    held = anywhere(acts("held_out", "validation"))
+    assert not [e for e in sets.general_examples(3000) if held.search(e.prompt[0][1]) and not e.prompt[0][1].startswith("Say:")]

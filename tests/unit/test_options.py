@@ -1,0 +1,104 @@
+"""The options of a run: the same command is the same run, and a run's options are found again."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from flows.options import RunOptions
+from matrix_core.errors import UserError
+
+
+@pytest.fixture
+def given(tmp_path):
+    """What makes options of a run on a small file."""
+    (tmp_path / "a.txt").write_text("Name a river.\nName a lake.\nName a river.\n")
+    return {"instructions": str(tmp_path / "a.txt"), "store": str(tmp_path / "store")}
+
+
+def test_the_same_command_is_the_same_run(tmp_path, given):
+    run = RunOptions.of(**given).run
+    assert run.startswith("pocket-")
+    assert len(run) == len("pocket-") + 10
+    (tmp_path / "b.txt").write_text("Name a river.\n\nName a lake.\n")
+    for same in (
+        {},
+        {"store": "elsewhere"},
+        {"as_json": True, "debug": True},
+        {"roles": "3"},
+        {"instructions": str(tmp_path / "b.txt")},
+    ):
+        assert RunOptions.of(**given | same).run == run
+    (tmp_path / "c.txt").write_text("Name a river.\nName a sea.\n")
+    others = (
+        {"seed": 1},
+        {"roles": 4},
+        {"steps": 4},
+        {"scenes": 1},
+        {"judge": "smollm2"},
+        {"model": "smollm2"},
+        {"instructions": str(tmp_path / "c.txt")},
+    )
+    runs = {RunOptions.of(**given | other).run for other in others}
+    assert len(runs) == len(others)
+    assert run not in runs
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [("org/Some-Model.v1", "Some-Model.v1"), ("/home/x/my model/", "my-model"), (".", "model"), ("ü" * 90, "model")],
+)
+def test_any_model_gives_a_run_id_that_stays_in_the_store(given, model, label):
+    assert RunOptions.of(**given, model=model).run.rpartition("-")[0] == label
+
+
+def test_who_serves_the_model_does_not_matter_but_that_it_is_served_does(given):
+    given["model"] = "m"
+    at_home, there, elsewhere = (
+        RunOptions.of(**given, endpoint=urls).run for urls in ([], ["http://a/v1"], ["http://b/v1", "http://c/v1"])
+    )
+    assert there == elsewhere != at_home
+
+
+def test_instructions_are_read_once(monkeypatch, given):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo\none\n")))
+    options = RunOptions.of(**given | {"instructions": "-"})
+    assert [i.text for i in options.inputs.instructions] == ["one", "two"]
+    assert options.inputs.duplicates == 1
+    assert options.run == options.run
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder that looks like a model, which is all that is looked at before a run."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return str(folder)
+
+
+def test_a_run_finds_its_options_again(tmp_path, given, model):
+    options = RunOptions.of(**given, model=model, run_id="mine", roles=2, seed=7)
+    store = options.prepare()
+    assert options.prepare().uri == store.uri
+    (tmp_path / "a.txt").unlink()
+    again = RunOptions.of_run("mine", given["store"], debug=True)
+    assert again == options.model_copy(update={"debug": True})
+    assert RunOptions.of_run(options.uri).roles == 2
+    assert again.prepare().uri == store.uri
+
+
+def test_another_run_cannot_take_its_id(tmp_path, given, model):
+    given |= {"model": model, "run_id": "mine"}
+    RunOptions.of(**given).prepare()
+    written = (tmp_path / "store" / "runs" / "mine" / "options.json").read_bytes()
+    with pytest.raises(UserError, match="--run-id mine: that run was started with --seed 0; take another id"):
+        RunOptions.of(**given, seed=1).prepare()
+    (tmp_path / "a.txt").write_text("Name a sea.\n")
+    with pytest.raises(UserError, match="other instructions"):
+        RunOptions.of(**given).prepare()
+    assert (tmp_path / "store" / "runs" / "mine" / "options.json").read_bytes() == written
+    assert json.loads(written)["options"]["roles"] == 3

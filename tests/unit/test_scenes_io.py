@@ -1,0 +1,87 @@
+"""Scenes go through bytes unchanged, and equal scenes give equal bytes."""
+
+import time
+
+import pytest
+
+from matrix_core.errors import RunError
+from matrix_core.scene import Event, Example, Instruction, Role, Scene
+from tasks.scenes_io import (
+    dump_examples,
+    dump_rows,
+    dump_scenes,
+    from_lines,
+    load_examples,
+    load_rows,
+    load_scenes,
+    rows_from_lines,
+    to_lines,
+)
+
+BAKER = Role(name="the baker", traits="cheerful", status="kneading dough")
+SCENES = [
+    Scene(
+        instruction=Instruction.of("How do I dry paint?\nQuickly, \u2028 please — \U0001f600 \u0000"),
+        draft="Use a fan.",
+        protagonist=BAKER,
+        roles=(Role(name="the cat", traits="shy", status=""),),
+        plan=("plug it in",),
+        events=(Event(round=0, depth=0, actor="the baker", action="plugs it in", feasible=True, aware=(), consequence="noise"),),
+        harmed=(),
+    ),
+    Scene(instruction=Instruction.of("第二个")),
+]
+
+
+def test_scenes_come_back_as_they_were():
+    assert load_scenes(dump_scenes(SCENES)) == SCENES
+    assert from_lines(to_lines(SCENES), Scene) == SCENES
+    assert load_scenes(dump_scenes([])) == []
+
+
+def test_examples_and_rows_come_back_as_they_were():
+    examples = [Example(scene="", source="general", prompt=(("user", "2 and 2?"),), completion="4")]
+    assert load_examples(dump_examples(examples)) == examples
+    rows = [{"gate": "roles", "reason": "line\nend \u2028 \udc80", "n": 3}, {}]
+    assert load_rows(dump_rows(rows)) == rows
+    assert rows_from_lines(to_lines(rows)) == rows
+
+
+def test_one_line_a_row():
+    assert to_lines(SCENES).count(b"\n") == 2
+
+
+def test_equal_scenes_give_equal_bytes_at_any_time(monkeypatch):
+    first = dump_scenes(SCENES)
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
+    assert dump_scenes([scene.model_copy(deep=True) for scene in SCENES]) == first
+    assert dump_scenes(SCENES[:1]) != first
+
+
+def test_a_row_that_cannot_be_written_is_named():
+    broken = SCENES[1].model_copy(update={"draft": "half a pair: \ud83d"})
+    with pytest.raises(RunError, match=r"row 2 \(Scene\)"):
+        to_lines([SCENES[0], broken])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"instruction": {"id": "x", "text": "y"}}\n{"instruction": {"id": "x", "text": ""}}\n', "line 2 .*instruction.text"),
+        (b'{"instruction": {"id": "x", "text": "y"}, "later": 1}\n', "line 1 .*later"),
+        (b"\n\nnonsense\n", "line 3"),
+    ],
+)
+def test_lines_of_something_else_are_named(data, words):
+    with pytest.raises(RunError, match=words):
+        from_lines(data, Scene)
+
+
+def test_bytes_of_something_else_are_refused():
+    packed = dump_scenes(SCENES)
+    for data in (b"", b"plain", packed[:-20], packed[:30] + b"\0\0\0\0" + packed[34:]):
+        if data:
+            with pytest.raises(RunError, match="no gzipped JSON lines"):
+                load_scenes(data)
+    with pytest.raises(RunError, match="line 2 is not JSON"):
+        rows_from_lines(b"{}\n{\n")

@@ -1,0 +1,78 @@
+"""A wave against an engine that misbehaves: nothing raises, nobody is lost, bad answers are asked again with the reason."""
+
+from matrix_core import waves
+from matrix_core.request import Completion
+from matrix_core.scene import Instruction, Role, Scene, Settings
+from matrix_core.steps import STEPS
+
+SCENE = Scene(
+    instruction=Instruction.of("ask"),
+    draft="do it",
+    setting="here",
+    protagonist=Role(name="zoe", traits="bold", status="here"),
+    roles=(Role(name="ann", traits="calm", status="here"),),
+)
+GOOD = '{"target":"t","plan":["Go."]}'
+
+
+class Replies:
+    """Answers from a list, in order; keeps what it was asked. A stand-in for a model that answers badly on purpose."""
+
+    fingerprint = "replies"
+
+    def __init__(self, *texts: str | Exception) -> None:
+        self.texts, self.asked = list(texts), []
+
+    def generate(self, requests, progress=None):
+        self.asked += requests
+        replies = [self.texts.pop(0) for _ in requests]
+        return [Completion(finish_reason="error", error=str(t)) if isinstance(t, Exception) else Completion(text=t) for t in replies]
+
+
+def test_an_answer_that_is_not_json_is_asked_again_with_what_was_wrong():
+    engine = Replies("no json", GOOD)
+    outcome = waves.run(STEPS["plan"], [SCENE], Settings(), engine)
+    assert outcome.scenes[0].plan == ("Go.",)
+    assert (outcome.usage.calls, outcome.usage.re_asked) == (2, 1)
+    again = engine.asked[1].messages
+    assert again[-2].content == "no json"
+    assert "not JSON" in again[-1].content
+
+
+def test_after_two_more_tries_the_row_is_set_aside_with_the_reason_and_its_mates_go_on():
+    engine = Replies("{}", GOOD, "[]", '{"target":"","plan":[]}')
+    outcome = waves.run(STEPS["plan"], [SCENE, SCENE], Settings(), engine)
+    assert len(outcome.scenes) == 1
+    ((scene, why),) = outcome.failed
+    assert scene == SCENE
+    assert "plan" in why
+    assert "3 tries" in why
+
+
+def test_all_bad_answers_of_a_scene_are_asked_again_at_once():
+    acted = STEPS["action"].absorb(SCENE.model_copy(update={"plan": ("Go.",)}), ['{"action":"I go."}'], Settings())
+    both = acted.model_copy(update={"events": (*acted.events, acted.events[0])})
+    good = '{"reason":"r","feasible":true}'
+    outcome = waves.run(STEPS["feasibility"], [both], Settings(), Replies("x", "y", good, good))
+    assert [e.feasible for e in outcome.scenes[0].events] == [True, True]
+
+
+def test_an_engine_error_sets_the_row_aside_and_keeps_the_rest():
+    outcome = waves.run(STEPS["plan"], [SCENE, SCENE], Settings(), Replies(RuntimeError("no memory"), GOOD))
+    assert len(outcome.scenes) == 1
+    assert "no memory" in outcome.failed[0][1]
+
+
+def test_a_name_that_is_not_in_the_scene_is_refused_not_lost():
+    acted = STEPS["action"].absorb(SCENE.model_copy(update={"plan": ("Go.",)}), ['{"action":"I go."}'], Settings())
+    happens = acted.model_copy(update={"events": (acted.events[0].model_copy(update={"feasible": True}),)})
+    outcome = waves.run(STEPS["routing"], [happens], Settings(), Replies('{"aware":["Anne"]}', '{"aware":["ann"]}'))
+    assert outcome.usage.re_asked == 1
+    assert outcome.scenes[0].events[0].aware == ("ann",)
+
+
+def test_two_people_of_one_name_are_refused():
+    who = '{"name":"ann","traits":"a","status":"b"}'
+    bad = f'{{"setting":"s","protagonist":{who},"roles":[{who},{who},{who}]}}'
+    outcome = waves.run(STEPS["roles"], [SCENE], Settings(), Replies(bad, bad, bad))
+    assert "ann" in outcome.failed[0][1]

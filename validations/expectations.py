@@ -1,0 +1,219 @@
+"""Our own expectations, where Great Expectations has none, as its custom expectations for pandas tables.
+
+Each is a metric (what is measured, from `validations.text`) and an expectation over it. Rows with a null are passed over, as in
+Great Expectations' own. `explain`, where there is one, says of a failing row's values what is wrong with them. Importing this
+module loads Great Expectations: some seconds.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.expectations.expectation import (
+    ColumnAggregateExpectation,
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    MulticolumnMapExpectation,
+)
+from great_expectations.expectations.metrics import (
+    ColumnAggregateMetricProvider,
+    ColumnMapMetricProvider,
+    ColumnPairMapMetricProvider,
+    MulticolumnMapMetricProvider,
+    column_aggregate_value,
+    column_condition_partial,
+    column_pair_condition_partial,
+    multicolumn_condition_partial,
+)
+
+from validations import text
+
+
+def _each(judge: Callable[..., bool], keys: Iterable[str], given: dict[str, Any], *columns: Any) -> Any:
+    """A boolean series: what `judge` says of each row's values."""
+    chosen = {key: given[key] for key in keys}
+    return pd.Series([judge(*values, **chosen) for values in zip(*columns, strict=True)], index=columns[0].index, dtype=bool)
+
+
+def _column(judge: Callable[..., bool], *keys: str) -> Any:
+    def metric(cls: Any, column: Any, **given: Any) -> Any:
+        return _each(judge, keys, given, column)
+
+    return column_condition_partial(engine=PandasExecutionEngine)(metric)
+
+
+def _pair(judge: Callable[..., bool], *keys: str) -> Any:
+    def metric(cls: Any, a: Any, b: Any, **given: Any) -> Any:
+        return _each(judge, keys, given, a, b)
+
+    return column_pair_condition_partial(engine=PandasExecutionEngine)(metric)
+
+
+def _strangers(some: Any, everybody: Any) -> list[str]:
+    return [name for name in ((some,) if isinstance(some, str) else some) if name not in everybody]
+
+
+class _NotLoop(ColumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_values.not_loop"
+    _pandas = _column(lambda value: not text.loop(value))
+
+
+class ExpectColumnValuesToNotLoop(ColumnMapExpectation):  # type: ignore[misc]
+    """Texts that don't end in the same words over and over."""
+
+    map_metric = "column_values.not_loop"
+
+    @staticmethod
+    def explain(value: str) -> str:
+        """What is repeated."""
+        return text.loop(value)
+
+
+class _Subset(ColumnPairMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_pair_values.a_subset_of_b"
+    _pandas = _pair(lambda a, b: not _strangers(a, b))
+
+
+class ExpectColumnPairAToBeSubsetOfB(ColumnPairMapExpectation):  # type: ignore[misc]
+    """Column A holds one name or several; all of them are among those of column B."""
+
+    map_metric = "column_pair_values.a_subset_of_b"
+
+    @staticmethod
+    def explain(a: Any, b: Any) -> str:
+        """Who isn't among them."""
+        return ", ".join(_strangers(a, b))
+
+
+class _ShareWords(ColumnPairMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_pair_values.share_words"
+    _pandas = _pair(lambda a, b: bool(text.shared(a, b)))
+
+
+class ExpectColumnPairTextsToShareWords(ColumnPairMapExpectation):  # type: ignore[misc]
+    """The texts have a content word in common, such as a name or a thing: the one is about what the other tells."""
+
+    map_metric = "column_pair_values.share_words"
+
+    @staticmethod
+    def explain(a: str, b: str) -> str:
+        """What it says instead."""
+        return a
+
+
+class _Containment(ColumnPairMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_pair_values.containment"
+    condition_value_keys = ("n", "min_value", "max_value")
+    _pandas = _pair(
+        lambda a, b, n, min_value, max_value: min_value <= text.containment(a, b, n) <= max_value, *condition_value_keys
+    )
+
+
+class ExpectColumnPairContainmentToBeBetween(ColumnPairMapExpectation):  # type: ignore[misc]
+    """The share of A's runs of `n` words that B holds too lies between the limits (`text.containment`)."""
+
+    n: int = 1
+    min_value: float = 0.0
+    max_value: float = 1.0
+    map_metric = "column_pair_values.containment"
+    success_keys = ("n", "min_value", "max_value", "mostly")
+
+    @staticmethod
+    def explain(a: str, b: str) -> str:
+        """The text that holds too much or too little."""
+        return b
+
+
+class _NotLeak(ColumnPairMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_pair_values.not_leak"
+    _pandas = _pair(lambda a, b: not text.leaks(a, b))
+
+
+class ExpectColumnPairToNotLeak(ColumnPairMapExpectation):  # type: ignore[misc]
+    """Answers (A) that hold nothing of the simulation's vocabulary, unless what was asked (B) brought it up."""
+
+    map_metric = "column_pair_values.not_leak"
+
+    @staticmethod
+    def explain(a: str, b: str) -> str:
+        """The words that don't belong."""
+        return ", ".join(text.leaks(a, b))
+
+
+class _DifferWithinGroup(MulticolumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "multicolumn_values.differ_within_group"
+    condition_value_keys = ("similar",)
+
+    def _differ(cls, table: Any, *, similar: float, **_: Any) -> Any:  # noqa: N805
+        """Compare each different text of a group once; mark those that different speakers have too much alike."""
+        groups: dict[Any, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+        for group, speaker, said in table.itertuples(index=False, name=None):
+            groups[group][said].add(speaker)
+        alike: set[tuple[Any, str]] = set()
+        for group, texts in groups.items():
+            alike |= {(group, said) for said, speakers in texts.items() if len(speakers) > 1}
+            several = list(texts)
+            for i, one in enumerate(several):
+                for other in several[:i]:
+                    if len(texts[one] | texts[other]) > 1 and text.similarity(one, other) >= similar:
+                        alike |= {(group, one), (group, other)}
+        keys = zip(table.iloc[:, 0], table.iloc[:, 2], strict=True)
+        return pd.Series([key not in alike for key in keys], index=table.index, dtype=bool)
+
+    _pandas = multicolumn_condition_partial(engine=PandasExecutionEngine)(_differ)
+
+
+class ExpectTextsToDifferWithinGroup(MulticolumnMapExpectation):  # type: ignore[misc]
+    """`column_list` is (group, speaker, text): no two speakers of a group have texts at least as similar as `similar`."""
+
+    similar: float = 0.8
+    map_metric = "multicolumn_values.differ_within_group"
+    success_keys = ("similar", "mostly")
+
+
+class _DistinctRuns(ColumnAggregateMetricProvider):  # type: ignore[misc]
+    metric_name = "column.distinct_runs"
+    value_keys = ("n",)
+
+    def _distinct(cls, column: Any, *, n: int, **_: Any) -> float:  # noqa: N805
+        return text.distinct(list(column.dropna()), n)
+
+    _pandas = column_aggregate_value(engine=PandasExecutionEngine)(_distinct)
+
+
+class ExpectColumnTextsToBeVaried(ColumnAggregateExpectation):  # type: ignore[misc]
+    """Distinct-n of the column's texts (`text.distinct`) is at least `min_value`."""
+
+    n: int = 2
+    min_value: float = 0.0
+    metric_dependencies = ("column.distinct_runs",)
+    success_keys = ("n", "min_value")
+
+    def _validate(self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None) -> dict[str, Any]:
+        observed = metrics["column.distinct_runs"]
+        return {"success": observed >= self.min_value, "result": {"observed_value": observed}}
+
+
+class _NearDuplicates(ColumnAggregateMetricProvider):  # type: ignore[misc]
+    metric_name = "column.near_duplicates"
+    value_keys = ("similar",)
+
+    def _share(cls, column: Any, *, similar: float, **_: Any) -> float:  # noqa: N805
+        return text.near_duplicates(list(column.dropna()), similar)
+
+    _pandas = column_aggregate_value(engine=PandasExecutionEngine)(_share)
+
+
+class ExpectColumnNearDuplicatesToBeAtMost(ColumnAggregateExpectation):  # type: ignore[misc]
+    """The share of the column's texts that nearly repeat another one (`text.near_duplicates`) is at most `max_value`."""
+
+    similar: float = 0.8
+    max_value: float = 1.0
+    metric_dependencies = ("column.near_duplicates",)
+    success_keys = ("similar", "max_value")
+
+    def _validate(self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None) -> dict[str, Any]:
+        observed = metrics["column.near_duplicates"]
+        return {"success": observed <= self.max_value, "result": {"observed_value": observed}}
