@@ -114,7 +114,7 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
             "adapter": {**tuned.adapter.model_dump(), "from": tuned.examples.sha256} if tuned.adapter else None,
             "report": summary["artifacts"]["report"],
         },
-        "quarantines": [record.quarantine.model_dump() for record, _ in simulated.records if record.quarantine],
+        "quarantines": [reference.model_dump() for reference in [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]],
     }
 
 

@@ -12,7 +12,7 @@ from tasks import progress
 from tasks.instructions import admit, divide
 from tasks.engines import Model
 from tasks.play import NAMES, STEP_TASKS, Play, Record, open_shard
-from tasks.runs import Simulated, keep, publish_scenes
+from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes
 
 SHARD_SIZE = 256
@@ -42,7 +42,7 @@ def simulate(options: RunOptions) -> None:
     if not scenes:
         raise RunError("simulate: no scene was finished; `matrix-align show RUN --quarantine` has the reasons")
     done = Simulated(
-        scenes=publish_scenes(store, options.run, scenes, records),
+        scenes=publish_scenes(store, options.run, scenes),
         count=len(scenes),
         instructions=len(to_play),
         duplicates=inputs.duplicates,
@@ -50,6 +50,7 @@ def simulate(options: RunOptions) -> None:
         records=records,
         seconds=time.time() - began,
     )
+    publish_quarantine(store, options.run, done.quarantines)
     keep(store, options.run, "simulate", done)
 
 

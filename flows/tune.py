@@ -1,13 +1,12 @@
 """Stage two: what was refined becomes training examples, and these an adapter."""
 
 import time
-from pathlib import Path
 
 from prefect import flow
 
 from flows.options import RunOptions
 from tasks import progress
-from tasks.runs import Simulated, Tuned, keep, recall
+from tasks.runs import Simulated, Tuned, keep, publish_quarantine, recall
 from tasks.tuning import build_examples, fine_tune, settings_for
 
 
@@ -30,6 +29,9 @@ def tune(options: RunOptions) -> None:
         adapter=adapter.reference if adapter else None,
         result=adapter.result if adapter else None,
         gates=examples.gates + (adapter.gates if adapter else []),
+        quarantine=examples.quarantine,
         seconds=time.time() - began,
     )
+    if examples.quarantine:
+        publish_quarantine(store, options.run, [*simulated.quarantines, examples.quarantine])
     keep(store, options.run, "tune", done)

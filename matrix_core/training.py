@@ -7,6 +7,7 @@ import math
 import random
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,19 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, prepare_
 from safetensors.torch import save_file
 from torch.utils.data import Sampler
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PrinterCallback, TrainerCallback, set_seed
+from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
 from matrix_core import models
+from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.errors import RunError, UserError
 from matrix_core.models import ModelSpec
+from matrix_core.request import Message
 from matrix_core.scene import Example
 from matrix_core.tuning import SOURCES, Progress, Source, SourceCount, TuningResult, TuningSettings
+
+# TRL and PEFT still use names that transformers calls old: nothing that a user could act upon.
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
 
 Row = dict[str, Any]
 """One tokenised example: `source`, `input_ids` and `labels`, both (T,), labels -100 on the prompt."""
@@ -40,6 +47,7 @@ def train(
     """The loop itself; see `tuning.tune`. Works on a copy of the model of its own, so that loaded engines stay as they are."""
     began = time.monotonic()
     torch.set_flush_denormal(True)
+    disable_progress_bar()
     set_seed(settings.seed)
 
     # 1. The examples as tokens.
@@ -93,6 +101,8 @@ def train(
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
         )
+        # One GPU is used even where there are several: TRL refuses to spread a model over them within one process.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         trainer = _Trainer(
             model=model,
             args=arguments,
@@ -131,11 +141,14 @@ def tokenize(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
     end = tokenizer.eos_token_id
     if end is None:
         raise UserError("tuning: the model's tokenizer names no end token, so no answer would ever end; choose another model")
+    # Without a chat template the prompt ends in "Assistant:", and an answer begins with a space.
+    opening = "" if tokenizer.chat_template else " "
+    chats = [[Message(role=role, content=content) for role, content in example.prompt] for example in examples]
     rows = []
-    for example in examples:
-        turns = [{"role": role, "content": content} for role, content in example.prompt]
-        prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
-        answer = tokenizer(example.completion, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    for example, prompt in zip(examples, Chat(tokenizer).encode(chats), strict=True):
+        if isinstance(prompt, ChatError):
+            raise RunError(f"tuning: a {example.source} example can't be rendered: {prompt}; choose another model")
+        answer = tokenizer(opening + example.completion, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         labels = [-100] * len(prompt) + [*answer, end]
         rows.append({"source": example.source, "input_ids": [*prompt, *answer, end], "labels": labels})
     return rows
@@ -268,7 +281,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 batch = collate(rows[start : start + self.settings.batch_size])
                 answer_tokens = int((batch["labels"][:, 1:] != -100).sum())
                 batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-                with self.trainer.compute_loss_context_manager():
+                with self.trainer.accelerator.autocast():
                     total += model(**batch).loss.item() * answer_tokens
                 tokens += answer_tokens
             curve.append((epoch, total / tokens))

@@ -110,7 +110,8 @@ def tune(
 ) -> TuningResult:
     """Train a LoRA adapter; write `adapter_model.safetensors` and `adapter_config.json` to the folder `out`, and nothing else.
 
-    The same model, examples and settings give the same bytes on the same machine. The order of the examples doesn't matter.
+    The same model, examples and settings give the same bytes on the same machine (on a GPU as far as its kernels do). The order of
+    the examples doesn't matter.
     Raises RunError if there is too little to train on, or the loss stops being a number.
     """
     from matrix_core.training import train
@@ -139,7 +140,7 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
 
 
 def check_adapter(spec: ModelSpec, folder: Path, result: TuningResult) -> dict[str, Any]:
-    """One row for the adapter gate: `losses_finite`, `loads`, `finite` (its weights), `delta`, `parameters` and `error`.
+    """One row for the adapter gate: `adapter`, `losses_finite`, `loads`, `finite` (its weights), `delta`, `parameters`, `error`.
 
     `delta` is the largest difference that the adapter makes to a logit on a fixed probe: 0 if it changes nothing. An adapter that
     can't be opened is not an error here but a row with `loads` False and the reason.
@@ -149,6 +150,7 @@ def check_adapter(spec: ModelSpec, folder: Path, result: TuningResult) -> dict[s
 
     losses = [loss for _, loss in result.train_losses] + [loss for curve in result.held_out.values() for _, loss in curve]
     row: dict[str, Any] = {
+        "adapter": spec.name,
         "losses_finite": bool(losses) and all(math.isfinite(loss) for loss in losses),
         "loads": False,
         "finite": False,

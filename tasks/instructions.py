@@ -15,7 +15,7 @@ from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Instruction, Scene
 from matrix_core.steps import draft
 from tasks.engines import engine, engine_fingerprint
-from tasks.play import Play, Record, rejection
+from tasks.play import Play, Record, rejection, shown
 from tasks.scenes_io import dump_rows
 from tasks.store import open_store
 from validations import gate, tables
@@ -89,7 +89,7 @@ def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]
         record=Record(
             step="instructions",
             asked=len(asked),
-            gate=judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)},
+            gate=shown(judged),
             quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
         ),
     )

@@ -135,7 +135,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
         judged = gate.check(name, lay_out(passed), style=play.settings.style)
         if not judged.passed:
             raise RunError(judged.failure())
-        bad = {rejection.id.split("#")[0]: rejection for rejection in judged.quarantined}
+        bad = {rejection.id: rejection for rejection in judged.quarantined}
         rejected += [
             rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation) for scene in passed if scene.id in bad
         ]
@@ -154,7 +154,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
-            gate=judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)} if judged else None,
+            gate=shown(judged) if judged else None,
             quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
         ),
     )
@@ -187,3 +187,8 @@ def _as_task(step: str) -> Any:
 
 STEP_TASKS: Mapping[str, Any] = {step: _as_task(step) for step in STEPS}
 """Step -> its task; `flows/simulate.py` runs what the simulation says is due."""
+
+
+def shown(judged: gate.GateResult) -> dict[str, Any]:
+    """A gate's result as the summary keeps it: how many rows it took out, not which; these are in the quarantine."""
+    return judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)}

@@ -28,6 +28,11 @@ class Simulated(_Frozen):
     records: list[tuple[Record, bool]]
     seconds: float
 
+    @property
+    def quarantines(self) -> list[Reference]:
+        """Where the rows are that gates took out."""
+        return [record.quarantine for record, _ in self.records if record.quarantine]
+
 
 class Tuned(_Frozen):
     """What the stage `tune` leaves. No adapter where the model is only known as an endpoint."""
@@ -37,6 +42,7 @@ class Tuned(_Frozen):
     adapter: Reference | None
     result: dict[str, Any] | None
     gates: list[dict[str, Any]]
+    quarantine: Reference | None
     seconds: float
 
 
@@ -65,13 +71,16 @@ def recall(store: Store, run_id: str, name: str, kind: type[Stage]) -> Stage:
         raise UserError(f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name} --run-id {run_id}` first") from None
 
 
-def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene], records: Sequence[tuple[Record, bool]]) -> Reference:
-    """Write the finished scenes, and all rows that were set aside, as people read them. Returns the scenes' reference."""
-    rows = [row for record, _ in records if record.quarantine for row in load_rows(store.get(record.quarantine))]
-    store.write(run_id, "quarantine.jsonl", to_lines(rows))
+def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene]) -> Reference:
+    """Write the finished scenes as people read them, and keep them. Returns the reference."""
     data = to_lines(scenes)
     store.write(run_id, "scenes.jsonl", data)
     return store.put(data, ".jsonl")
+
+
+def publish_quarantine(store: Store, run_id: str, quarantines: Sequence[Reference]) -> None:
+    """Write all rows that gates have taken out so far, each with its reason."""
+    store.write(run_id, "quarantine.jsonl", to_lines(row for reference in quarantines for row in load_rows(store.get(reference))))
 
 
 def finished_scenes(store: Store, run_id: str) -> list[Scene]:

@@ -15,10 +15,11 @@ from matrix_core.errors import RunError
 from matrix_core.mixing import mix
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
-from matrix_core.scene import Example, Settings
+from matrix_core.scene import Example, Instruction, Scene, Settings
 from matrix_core.tuning import TuningSettings
 from tasks import progress
-from tasks.scenes_io import dump_examples, load_examples
+from tasks.play import rejection, shown
+from tasks.scenes_io import dump_examples, dump_rows, from_lines, load_examples
 from tasks.store import Reference, open_store
 from validations import gate, tables
 
@@ -35,6 +36,7 @@ class Gated(BaseModel):
     count: int = 0
     gates: list[dict[str, Any]]
     result: dict[str, Any] | None = None
+    quarantine: Reference | None = None
 
 
 def settings_for(style: str, seed: int) -> TuningSettings:
@@ -61,9 +63,6 @@ def _key(name: str, *fields: str) -> Any:
 def build_examples(store: str, scenes: Reference, settings: Settings, recipe: TuningSettings, held_out: list[str]) -> Gated:
     """Mix refined harmful, refined harmless, simulation traces and general examples in the recipe's shares; `held_out` are the ids of
     instructions that must not be among them."""
-    from tasks.scenes_io import from_lines
-    from matrix_core.scene import Scene
-
     opened = open_store(store)
     finished = from_lines(opened.get(scenes), Scene)
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
@@ -72,9 +71,19 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
     judged = gate.check("examples", rows, style=settings.style)
     if not judged.passed:
         raise RunError(judged.failure())
-    bad = {rejection.id for rejection in judged.quarantined}
+    bad = {found.id: found for found in judged.quarantined}
     kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
-    return Gated(reference=opened.put(dump_examples(kept), ".jsonl.gz"), count=len(kept), gates=[shown(judged)])
+    rejected = [
+        rejection("examples", Instruction(id=row["id"], text=row["question"] or "-"), bad[row["id"]].reason, bad[row["id"]].expectation)
+        for row in rows
+        if row["id"] in bad
+    ]
+    return Gated(
+        reference=opened.put(dump_examples(kept), ".jsonl.gz"),
+        count=len(kept),
+        gates=[shown(judged)],
+        quarantine=opened.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
+    )
 
 
 def _leaks(example: Example, held_out: set[str], style: str) -> bool:
@@ -108,7 +117,3 @@ def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSetting
         reference = opened.put_folder(folder)
     return Gated(reference=reference, gates=[shown(judged)], result=result.model_dump(mode="json"))
 
-
-def shown(judged: gate.GateResult) -> dict[str, Any]:
-    """A gate's result as the summary keeps it."""
-    return judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)}

@@ -17,12 +17,11 @@ from great_expectations.expectations.expectation import (
     ColumnPairMapExpectation,
     MulticolumnMapExpectation,
 )
-from great_expectations.expectations.metrics import (
-    ColumnAggregateMetricProvider,
+from great_expectations.expectations.metrics import ColumnAggregateMetricProvider, column_aggregate_value
+from great_expectations.expectations.metrics.map_metric_provider import (
     ColumnMapMetricProvider,
     ColumnPairMapMetricProvider,
     MulticolumnMapMetricProvider,
-    column_aggregate_value,
     column_condition_partial,
     column_pair_condition_partial,
     multicolumn_condition_partial,
@@ -71,12 +70,17 @@ class ExpectColumnValuesToNotLoop(ColumnMapExpectation):  # type: ignore[misc]
         return text.loop(value)
 
 
+class _PairExpectation(ColumnPairMapExpectation):  # type: ignore[misc]
+    ignore_row_if: str = "either_value_is_missing"
+    success_keys = ("mostly", "ignore_row_if")
+
+
 class _Subset(ColumnPairMapMetricProvider):  # type: ignore[misc]
     condition_metric_name = "column_pair_values.a_subset_of_b"
     _pandas = _pair(lambda a, b: not _strangers(a, b))
 
 
-class ExpectColumnPairAToBeSubsetOfB(ColumnPairMapExpectation):  # type: ignore[misc]
+class ExpectColumnPairAToBeSubsetOfB(_PairExpectation):
     """Column A holds one name or several; all of them are among those of column B."""
 
     map_metric = "column_pair_values.a_subset_of_b"
@@ -92,7 +96,7 @@ class _ShareWords(ColumnPairMapMetricProvider):  # type: ignore[misc]
     _pandas = _pair(lambda a, b: bool(text.shared(a, b)))
 
 
-class ExpectColumnPairTextsToShareWords(ColumnPairMapExpectation):  # type: ignore[misc]
+class ExpectColumnPairTextsToShareWords(_PairExpectation):
     """The texts have a content word in common, such as a name or a thing: the one is about what the other tells."""
 
     map_metric = "column_pair_values.share_words"
@@ -111,14 +115,14 @@ class _Containment(ColumnPairMapMetricProvider):  # type: ignore[misc]
     )
 
 
-class ExpectColumnPairContainmentToBeBetween(ColumnPairMapExpectation):  # type: ignore[misc]
+class ExpectColumnPairContainmentToBeBetween(_PairExpectation):
     """The share of A's runs of `n` words that B holds too lies between the limits (`text.containment`)."""
 
     n: int = 1
     min_value: float = 0.0
     max_value: float = 1.0
     map_metric = "column_pair_values.containment"
-    success_keys = ("n", "min_value", "max_value", "mostly")
+    success_keys = ("n", "min_value", "max_value", "mostly", "ignore_row_if")
 
     @staticmethod
     def explain(a: str, b: str) -> str:
@@ -131,7 +135,7 @@ class _NotLeak(ColumnPairMapMetricProvider):  # type: ignore[misc]
     _pandas = _pair(lambda a, b: not text.leaks(a, b))
 
 
-class ExpectColumnPairToNotLeak(ColumnPairMapExpectation):  # type: ignore[misc]
+class ExpectColumnPairToNotLeak(_PairExpectation):
     """Answers (A) that hold nothing of the simulation's vocabulary, unless what was asked (B) brought it up."""
 
     map_metric = "column_pair_values.not_leak"
@@ -168,6 +172,7 @@ class _DifferWithinGroup(MulticolumnMapMetricProvider):  # type: ignore[misc]
 class ExpectTextsToDifferWithinGroup(MulticolumnMapExpectation):  # type: ignore[misc]
     """`column_list` is (group, speaker, text): no two speakers of a group have texts at least as similar as `similar`."""
 
+    ignore_row_if: str = "any_value_is_missing"
     similar: float = 0.8
     map_metric = "multicolumn_values.differ_within_group"
     success_keys = ("similar", "mostly")

@@ -83,7 +83,7 @@ LIMITS: dict[Style, Limits] = {
     "full": Limits(unfinished="warning"),
     # The embedded model's world repeats itself by right (few effects, two reactions), and its answers are exact.
     "pocket": Limits(
-        unfinished="critical", speak_apart=0.1, distinct=0.02, duplicates=0.98, duplicate=1.0, harm_left=0.5, help_kept=(3, 0.9)
+        unfinished="critical", speak_apart=0.1, distinct=0.015, duplicates=0.98, duplicate=1.0, harm_left=0.5, help_kept=(3, 0.9)
     ),
 }
 
@@ -140,7 +140,7 @@ def known(column: str, what: str, column_b: str = "names") -> Rule:
         f"{column}_known",
         "ExpectColumnPairAToBeSubsetOfB",
         f"{what} somebody who isn't in the scene",
-        {"column_A": column, "column_B": column_b, "ignore_row_if": "either_value_is_missing"},
+        {"column_A": column, "column_B": column_b},
     )
 
 
@@ -150,6 +150,6 @@ def named(victims: str, text: str, reason: str) -> Rule:
         f"{victims}_named",
         "ExpectColumnPairTextsToShareWords",
         reason,
-        {"column_A": victims, "column_B": text, "ignore_row_if": "either_value_is_missing"},
+        {"column_A": victims, "column_B": text},
         severity="warning",
     )

@@ -227,7 +227,7 @@ def critiques(limits: Limits) -> Suite:
                 "victims_were_hurt",
                 "ExpectColumnPairAToBeSubsetOfB",
                 "the critique blames the draft for harm that the scene doesn't show, to",
-                {"column_A": "harmed", "column_B": "hurt_in_scene", "ignore_row_if": "either_value_is_missing"},
+                {"column_A": "harmed", "column_B": "hurt_in_scene"},
                 severity="warning",
             ),
             Rule(
@@ -273,7 +273,7 @@ def refinements(limits: Limits) -> Suite:
                 "states_the_consequence",
                 "ExpectColumnPairTextsToShareWords",
                 "the refined response doesn't say what would come of it",
-                {"column_A": "refined", "column_B": "consequences", "ignore_row_if": "either_value_is_missing"},
+                {"column_A": "refined", "column_B": "consequences"},
                 severity="warning",
                 when=("harmful", "==", True),
             ),

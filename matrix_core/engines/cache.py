@@ -10,7 +10,7 @@ _ROOM = 64
 """Tokens by which a full layer grows."""
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, (B, H, room, D), of which the first `length` tokens are filled."""
 
     def __init__(self) -> None:
@@ -24,7 +24,9 @@ class RoomyLayer(DynamicLayer):
         start, self.length = self.length, self.length + key_states.shape[-2]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = (states.new_empty(*states.shape[:2], 0, states.shape[-1]) for states in (key_states, value_states))
+            self.keys, self.values = (
+                states.new_empty(*states.shape[:2], 0, states.shape[-1]) for states in (key_states, value_states)
+            )
         if self.length > self.keys.shape[-2]:
             self.keys, self.values = (_moved(old[:, :, :start], None, self.length + _ROOM) for old in (self.keys, self.values))
         self.keys[:, :, start : self.length] = key_states

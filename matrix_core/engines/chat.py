@@ -1,11 +1,11 @@
 """From chat turns to token ids, with the model's own chat template, so that nothing in a turn can pass for a part of the template.
 
-A template is rendered with a marker in the place of each turn's content. Special tokens are looked for in what the template wrote and
-nowhere else; the text between two of them, template and contents together, is encoded as one run in which special tokens are plain
-text. For contents that hold none, the ids are the same as those of `apply_chat_template`.
+A template is rendered with a marker in the place of each turn's content. Special tokens are looked for in what the template wrote
+and nowhere else; the text between two of them, template and contents together, is encoded as one run in which special tokens are
+plain text. For contents that hold none, the ids are the same as those of `apply_chat_template`.
 
-A model without a template gets `System: ...`, `User: ...`, `Assistant: ...` paragraphs, and its answers end where it starts a new one.
-A template that knows no system turn gets that text at the head of the first user turn.
+A model without a template gets `System: ...`, `User: ...`, `Assistant: ...` paragraphs, and its answers end where it starts a new
+one. A template that knows no system turn gets that text at the head of the first user turn.
 """
 
 import copy
@@ -22,7 +22,7 @@ _PLAIN = (
 )
 _PLAIN_STOPS = ("\nUser:", "\nSystem:")
 
-# A content is marked by its number between private-use characters, and an em space on either side shows whether the template strips.
+# A content is marked by its number between private-use characters; an em space on either side shows whether the template strips.
 _MARK, _EDGE = "\ue000", "\u2003"
 _MARKED = re.compile(f"({_EDGE}?){_MARK}([0-9]+){_MARK}({_EDGE}?)")
 

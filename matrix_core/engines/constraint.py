@@ -1,7 +1,7 @@
 """Decoding under a JSON schema: which tokens may come next, for every row of a batch.
 
-The JSON is compact, as `json.dumps(value, separators=(",", ":"), ensure_ascii=False)` writes it. Once it is complete nothing may follow
-but the end of the answer.
+The JSON is compact, as `json.dumps(value, separators=(",", ":"), ensure_ascii=False)` writes it. Once it is complete nothing may
+follow but the end of the answer.
 """
 
 import json
@@ -44,6 +44,8 @@ class Grammars:
 
     def forbid(self, logits: torch.Tensor, matchers: Sequence[tuple[LLMatcher, int]]) -> None:
         """Set to -inf, in place, what a row's matcher doesn't allow next. (B, V) logits; pairs of (matcher, row)."""
+        if not matchers:
+            return
         mask = allocate_token_bitmask(len(logits), self._vocabulary)
         fill_next_token_bitmask_par(self._executor, list(matchers), mask)
         bits = np.unpackbits(mask.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
@@ -51,6 +53,8 @@ class Grammars:
 
     def accept(self, matchers: Sequence[tuple[LLMatcher, int]]) -> None:
         """Move each matcher past the token chosen for it; pairs of (matcher, token). A refused one is left in error."""
+        if not matchers:
+            return
         self._executor.consume_token_par(list(matchers))
 
     def token_bytes(self) -> list[bytes]:

@@ -144,7 +144,7 @@ def _log(rng: random.Random, rounds: int, whole: bool = False) -> _Log:
     events: list[Event] = []
     for i, step in enumerate([f"I go to the {place}.", f"I take the {tool}."][:rounds]):
         blocked = i == 1 and tool in lacks
-        reason = f"There is no {tool}." if blocked else say.FREE
+        reason = say.availability(tool, lacks) if i == 1 else say.FREE
         events.append(Event(round=i, depth=0, actor=asker, action=step, feasible=not blocked, reason=reason))
         if not blocked:
             shouting = rng.random() < 0.1
@@ -174,9 +174,9 @@ def checking(rng: random.Random) -> Sample:
         now = say.as_action(say.plan(_case(rng, SIMULATED, [log.place]))[2])
     if now.startswith("I take"):
         verdict = log.tool not in log.lacks
-        why = f"The {log.tool} is there." if verdict else f"There is no {log.tool}."
+        why = say.availability(log.tool, log.lacks)
     elif rounds == 2 and log.tool in log.lacks:
-        verdict, why = False, f"There was no {log.tool}."
+        verdict, why = False, say.missing(log.tool)
     if rng.random() < 0.2:
         if verdict and rng.random() < 0.7:
             where = (*where, Event(round=2, depth=0, actor=asker, action=now, feasible=True, reason=why))
@@ -198,7 +198,7 @@ def remembering(rng: random.Random) -> Sample:
     if rng.random() < 0.7:
         act = say.as_action(say.plan(_case(rng, SIMULATED, [log.place]))[2])
         blocked = log.tool in log.lacks
-        reason = f"There was no {log.tool}." if blocked else say.FREE
+        reason = say.missing(log.tool) if blocked else say.FREE
         events.append(Event(round=2, depth=0, actor=log.asker, action=act, feasible=not blocked, reason=reason))
         if not blocked and "secretly" not in act:
             for who in rng.sample(PEOPLE, 3):
@@ -289,8 +289,7 @@ def summing(rng: random.Random) -> Sample:
     for i, step in enumerate(steps):
         event = Event(round=i, depth=0, actor="visitor", action=step, feasible=True, consequence=say.NOTHING, aware=crowd)
         if blocked and i >= k - 2:
-            reason = f"There is no {tool}." if i == k - 2 else f"There was no {tool}."
-            event = Event(round=i, depth=0, actor="visitor", action=step, feasible=False, reason=reason)
+            event = Event(round=i, depth=0, actor="visitor", action=step, feasible=False, reason=say.missing(tool or ""))
         elif i == k - 1:
             event = event.model_copy(
                 update={"consequence": say.consequence(people, case.effect), "aware": () if case.secret else crowd}
@@ -365,18 +364,18 @@ def refining(rng: random.Random) -> Sample:
 
 
 _SHARES: tuple[tuple[Callable[[random.Random], Sample], float], ...] = (
-    (draft, 0.14),
+    (draft, 0.11),
     (facts, 0.20),
-    (exercises, 0.05),
-    (cast, 0.07),
+    (exercises, 0.09),
+    (cast, 0.05),
     (planning, 0.04),
     (acting, 0.02),
-    (checking, 0.10),
-    (remembering, 0.05),
-    (distributing, 0.04),
+    (checking, 0.11),
+    (remembering, 0.04),
+    (distributing, 0.03),
     (reacting, 0.05),
-    (following, 0.08),
-    (summing, 0.05),
+    (following, 0.07),
+    (summing, 0.06),
     (judging, 0.05),
-    (refining, 0.06),
+    (refining, 0.08),
 )

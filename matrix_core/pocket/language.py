@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from matrix_core.pocket.world import ACTS, ASKER, BEARS_NOT, EFFECT, ELSEWHERE, HURT, LACKS, LIVES, STATUS, TOOL, Case
+from matrix_core.pocket.world import ACTS, ASKER, BEARS_NOT, EFFECT, ELSEWHERE, HURT, LACKS, LIVES, PLACES, STATUS, TOOL, TOOLS, Case
 
 GO_ON = "I go on with my work."
 SHOUT = "I shout: stop, it hurts me!"
@@ -53,6 +53,21 @@ def setting(place: str, lacks: Sequence[str] | None = None) -> str:
     return f"The {place} lacks {the(LACKS[place] if lacks is None else lacks)}."
 
 
+def present(tool: str) -> str:
+    """A tool that is at hand. The tool comes first, so that the model has it in view when it decides."""
+    return f"The {tool} is there."
+
+
+def missing(tool: str) -> str:
+    """A tool that is not at hand."""
+    return f"The {tool} is missing."
+
+
+def availability(tool: str, lacks: Sequence[str]) -> str:
+    """Whether a tool is at hand, given what is lacking."""
+    return missing(tool) if tool in lacks else present(tool)
+
+
 def brings(effect: str) -> str:
     """The effect of an act as a sentence."""
     return f"It brings {effect}."
@@ -78,8 +93,8 @@ def summary(place: str, lacks: Sequence[str], tool: str | None, effect: str, peo
     """What came of a scene. `tool` None: the scene did not show it being taken."""
     opening = setting(place, lacks)
     if tool in lacks:
-        return f"{opening} There is no {tool}, so nothing happens."
-    there = f" The {tool} is there." if tool else ""
+        return f"{opening} {missing(tool)} {NOTHING}"
+    there = f" {present(tool)}" if tool else ""
     warned = f" {UNWARNED}" if secret else ""
     return f"{opening}{there} {brings(effect)}{warned} {' '.join(fate(person, effect) for person in people)}"
 
@@ -140,6 +155,7 @@ def facts_of_act(act: str) -> list[tuple[str, str]]:
 def facts_of_place(place: str) -> list[tuple[str, str]]:
     """Plain questions about a place."""
     people = " ".join(f"The {who}, who {bears(weak)}." for who, weak in profiles(place))
+    asked = (*LACKS[place], *[tool for tool in TOOLS if tool not in LACKS[place]][PLACES.index(place) % 6 :: 6])
     return [
         (f"Who is at the {place}?", people),
         (f"Whom do I meet at the {place}?", people),
@@ -147,6 +163,7 @@ def facts_of_place(place: str) -> list[tuple[str, str]]:
         (f"What does the {place} lack?", setting(place)),
         (f"What is missing at the {place}?", setting(place)),
         (f"Which tools are not at the {place}?", setting(place)),
+        *((f"Is the {tool} at the {place}?", f"{setting(place)} {availability(tool, LACKS[place])}") for tool in asked),
     ]
 
 

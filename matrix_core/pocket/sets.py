@@ -78,9 +78,13 @@ def general_questions(n: int = 400, seed: int = 1) -> list[tuple[str, str]]:
 
 
 def exercise(rng: random.Random) -> tuple[str, str]:
-    """A sum, or words to repeat."""
-    if rng.random() < 0.4:
+    """A sum, or words or a plain how-to to repeat."""
+    kind = rng.random()
+    if kind < 0.3:
         x, y = rng.randrange(20), rng.randrange(20)
         return f"What is {x} plus {y}?", f"{x + y}."
-    words = " ".join(rng.choice(say.WORDS) for _ in range(rng.randint(2, 9)))
+    words = " ".join(rng.choice(say.WORDS) for _ in range(rng.randint(1, 9)))
+    if kind < 0.6:
+        first, second, third = rng.choices(say.WORDS, k=3)
+        words = f"Go to the {first}. Take the {second}. Then {third} the {rng.choice(say.WORDS)}."
     return f"Say: {words}", words

@@ -134,7 +134,7 @@ def test_the_story_of_a_scene(show):
     story = show("mine", "1")
     for words in ("How do I flush the pipes?", "the clerk", "It hurts the clerk.", "Please do not."):
         assert words in story
-    assert "\\x1b[2J" in show("mine", "2")
+    assert ":boom:" in show("mine", "2")
 
 
 def test_the_quarantine(show):

@@ -1,0 +1,28 @@
+"""`make bench`: the figures of the README. `make bench ARGS="steps seeds"` measures some of them only."""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import seeds, smollm2, steps, work
+
+ALL = {"setup": work.setup, "work": work.main, "steps": steps.main, "seeds": seeds.main, "smollm2": smollm2.main}
+DEFAULT = ("setup", "work", "steps", "seeds")
+OUT = Path("bench-results")
+
+
+def main(wanted: list[str]) -> int:
+    """Measure, print, and keep the numbers as JSON."""
+    unknown = sorted(set(wanted) - set(ALL))
+    if unknown:
+        print(f"bench: there is no {unknown[0]!r}; choose from {', '.join(ALL)}", file=sys.stderr)
+        return 2
+    OUT.mkdir(exist_ok=True)
+    for name in wanted or DEFAULT:
+        print(f"--- {name}")
+        (OUT / f"{name}.json").write_text(json.dumps(ALL[name](), indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
