@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.options import RunOptions
 from tasks import progress
-from tasks.runs import Simulated, Tuned, keep, publish_quarantine, recall
+from tasks.runs import Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
 from tasks.tuning import build_examples, fine_tune, settings_for
 
 
@@ -22,7 +22,7 @@ def tune(options: RunOptions) -> None:
     if not options.endpoint:
         with progress.stage("tune", total=1):
             adapter = fine_tune(store.uri, options.model, examples.reference, recipe, settings.style)
-        store.export_folder(adapter.reference, options.run, "adapter")
+        publish_adapter(store, options.run, adapter.reference)
     done = Tuned(
         examples=examples.reference,
         count=examples.count,

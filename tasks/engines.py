@@ -39,6 +39,12 @@ def engine(model: Model) -> Engine:
 
     if model.adapter is None:
         return LocalEngine(models.resolve(model.name))
-    with tempfile.TemporaryDirectory() as folder:
-        open_store(model.store).get_folder(model.adapter, Path(folder))
-        return LocalEngine(models.resolve(model.name), adapter=Path(folder))
+    folder = Path(_scratch().name, model.adapter.sha256)
+    open_store(model.store).get_folder(model.adapter, folder)
+    return LocalEngine(models.resolve(model.name), adapter=folder)
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Where adapters lie while they are in use; it goes with the process."""
+    return tempfile.TemporaryDirectory(prefix="matrix-align-")

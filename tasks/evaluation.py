@@ -15,9 +15,11 @@ from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import draft
 from tasks import progress
 from tasks.engines import Model, engine, engine_fingerprint
+from tasks.play import shown
 from tasks.store import Reference, open_store
-from tasks.tuning import Gated, shown
+from tasks.tuning import Gated
 from validations import gate, tables
+from validations.rules import Style
 
 ANSWER_TOKENS = {"pocket": 160, "full": 320}
 """A tuned answer states its reason first, so it may be longer than a draft."""
@@ -93,7 +95,7 @@ def verdicts_of(questions: Sequence[str], before: Sequence[str], after: Sequence
     ]
 
 
-def verdict_gate(questions: Sequence[str], verdicts: Sequence[judging.Verdict], style: str) -> dict[str, Any]:
+def verdict_gate(questions: Sequence[str], verdicts: Sequence[judging.Verdict], style: Style) -> dict[str, Any]:
     """Pass the verdicts through their gate."""
     judged = gate.check("verdicts", [tables.verdict(q, v) for q, v in zip(questions, verdicts, strict=True)], style=style)
     if not judged.passed:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 
@@ -19,7 +19,7 @@ class _TokenRate(ProgressColumn):
         return Text(f"{tokens / seconds:,.0f} tokens/s" if tokens and seconds > 0 else "")
 
 
-_bars: list[tuple[Progress, int]] = []
+_bars: list[tuple[Progress, TaskID]] = []
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def step(done: float, doing: str | None = None) -> None:
     """Move the innermost bar by `done` units and say what is being done now."""
     if _bars:
         bar, task = _bars[-1]
-        bar.update(task, advance=done, **({"description": doing} if doing else {}))
+        bar.update(task, advance=done, description=doing or bar.tasks[task].description)
 
 
 def tick(finished: int, tokens: int) -> None:

@@ -1,7 +1,9 @@
 """What a run has made so far, stage by stage: small files under `runs/<run-id>/` that the next stage, and people, read."""
 
 import json
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -81,6 +83,14 @@ def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene]) -> Refere
 def publish_quarantine(store: Store, run_id: str, quarantines: Sequence[Reference]) -> None:
     """Write all rows that gates have taken out so far, each with its reason."""
     store.write(run_id, "quarantine.jsonl", to_lines(row for reference in quarantines for row in load_rows(store.get(reference))))
+
+
+def publish_adapter(store: Store, run_id: str, adapter: Reference) -> None:
+    """Lay the adapter's files out where `PeftModel.from_pretrained` opens them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store.get_folder(adapter, Path(scratch))
+        for file in sorted(Path(scratch).iterdir()):
+            store.write(run_id, f"adapter/{file.name}", file.read_bytes())
 
 
 def finished_scenes(store: Store, run_id: str) -> list[Scene]:

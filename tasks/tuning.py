@@ -22,6 +22,7 @@ from tasks.play import rejection, shown
 from tasks.scenes_io import dump_examples, dump_rows, from_lines, load_examples
 from tasks.store import Reference, open_store
 from validations import gate, tables
+from validations.rules import Style
 
 GENERAL = 700
 """How many plain questions go into the embedded model's mix at most, against forgetting."""
@@ -97,7 +98,7 @@ def _leaks(example: Example, held_out: set[str], style: str) -> bool:
 
 
 @task(name="fine-tune", cache_key_fn=_key("fine-tune", "examples", "recipe"), persist_result=True, result_serializer="json")
-def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSettings, style: str) -> Gated:
+def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSettings, style: Style) -> Gated:
     """Train the adapter and check that it is one."""
     opened, spec = open_store(store), models.resolve(model)
     rows = load_examples(opened.get(examples))

@@ -7,7 +7,7 @@ module loads Great Expectations: some seconds.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd  # type: ignore[import-untyped]
 from great_expectations.execution_engine import PandasExecutionEngine
@@ -72,7 +72,7 @@ class ExpectColumnValuesToNotLoop(ColumnMapExpectation):  # type: ignore[misc]
 
 class _PairExpectation(ColumnPairMapExpectation):  # type: ignore[misc]
     ignore_row_if: str = "either_value_is_missing"
-    success_keys = ("mostly", "ignore_row_if")
+    success_keys: ClassVar[tuple[str, ...]] = ("mostly", "ignore_row_if")
 
 
 class _Subset(ColumnPairMapMetricProvider):  # type: ignore[misc]

@@ -1,30 +1,22 @@
 """The gate: one Great Expectations suite over a hand-off as a table.
 
 `check` runs a suite over rows and says which to take out, with a reason that a person can read, what to warn of, and whether
-enough is left to go on. Great Expectations is loaded with the first check (some seconds), not with this module, and sends no
-telemetry unless the environment asks for it. There is one ephemeral context a process; checks from several threads queue for it,
-since it is not made for them.
+enough is left to go on. Safe to call from several threads.
 """
 
 import hashlib
-import logging
 import math
-import os
-import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from validations.rules import LIMITS, Rule, Severity, Style, Suite
 from validations.suites import suite as suite_of
 from validations.text import shorten
+from validations.validator import Seen, kind_of, validate
 
-_LOCK = threading.Lock()
-_SURROGATE = re.compile("[\ud800-\udfff]")
 SAMPLE = 3
 """How many rows a finding quotes."""
 
@@ -69,16 +61,6 @@ class GateResult(_Frozen):
         return "" if self.passed else f"gate {self.name!r}: {'; '.join(self.problems)}"
 
 
-class _Seen(NamedTuple):
-    """What Great Expectations says of one rule. `rows`: the positions of failing rows; None for a rule about the table."""
-
-    success: bool
-    rows: list[int] | None
-    percent: float
-    observed: Any
-    error: str
-
-
 def check(name: str, rows: Sequence[Mapping[str, Any]], style: Style = "full") -> GateResult:
     """Run the suite `name` (see `suites.NAMES`) over rows made by `validations.tables`, at the thresholds for this kind of model.
 
@@ -102,7 +84,7 @@ def check(name: str, rows: Sequence[Mapping[str, Any]], style: Style = "full") -
         if not isinstance(row.get("id"), str):
             raise ValueError(f"row {i} of gate {name!r} has no id")
     rules = _applicable(name, suite, rows)
-    return _judge(name, suite, rules, rows, _validate(name, style, rules, rows))
+    return _judge(name, suite, rules, rows, validate(name, style, rules, rows))
 
 
 def fingerprint(name: str) -> str:
@@ -129,10 +111,10 @@ def _applicable(name: str, suite: Suite, rows: Sequence[Mapping[str, Any]]) -> t
 
 
 def _judge(
-    name: str, suite: Suite, rules: Sequence[Rule], rows: Sequence[Mapping[str, Any]], seen: Mapping[str, _Seen]
+    name: str, suite: Suite, rules: Sequence[Rule], rows: Sequence[Mapping[str, Any]], seen: Mapping[str, Seen]
 ) -> GateResult:
     """Quarantine, warnings and verdict, from what each rule found."""
-    out: dict[str, Rejection] = {}
+    taken: dict[str, Rejection] = {}
     findings, warnings, problems = [], [], []
     for rule in rules:
         found = seen[rule.name]
@@ -140,7 +122,7 @@ def _judge(
         reasons = _reasons(rule, rows, failing)
         if rule.severity == "critical" and not rule.stops:
             for i, reason in zip(failing, reasons, strict=True):
-                out.setdefault(rows[i]["id"], Rejection(id=rows[i]["id"], reason=reason, expectation=rule.name))
+                taken.setdefault(rows[i]["id"], Rejection(id=rows[i]["id"], reason=reason, expectation=rule.name))
         sample = [f"{shorten(rows[i]['id'])}: {reason}" for i, reason in zip(failing[:SAMPLE], reasons, strict=False)]
         share = f"{found.percent:.1f} % of {'the rows' if found.rows is not None else 'the table'}"
         said = f"{rule.name}: {rule.reason or 'rejected'}"
@@ -163,15 +145,16 @@ def _judge(
             )
         )
     ids = dict.fromkeys(row["id"] for row in rows)
+    out = [taken[id] for id in ids if id in taken]
     kept = len(ids) - len(out)
     needed = len(ids) if suite.keep == 1 else 1 if len(ids) < 4 else max(1, math.ceil(suite.keep * len(ids)))
     if kept < needed:
-        problems.insert(0, _too_few(suite, kept, needed, len(ids), list(out.values())))
+        problems.insert(0, _too_few(suite, kept, needed, len(ids), out))
     return GateResult(
         name=name,
         passed=not problems,
         evaluated=len(ids),
-        quarantined=list(out.values()),
+        quarantined=out,
         success_percent=round(100 * kept / len(ids), 2),
         warnings=warnings,
         expectations=findings,
@@ -197,7 +180,7 @@ def _reasons(rule: Rule, rows: Sequence[Mapping[str, Any]], failing: Sequence[in
     """For each failing row: where it is, what is wrong, and the value."""
     if not failing:
         return []
-    explain = getattr(_kind(rule), "explain", None) if not rule.show else None
+    explain = getattr(kind_of(rule), "explain", None) if not rule.show else None
     out = []
     for i in failing:
         row = rows[i]
@@ -212,95 +195,3 @@ def _reasons(rule: Rule, rows: Sequence[Mapping[str, Any]], failing: Sequence[in
         where = shorten(row.get("where") or "")
         out.append(": ".join(part for part in (where, rule.reason, value.strip()) if part))
     return out
-
-
-# ---- Great Expectations; nothing above knows of it.
-
-
-def _validate(name: str, style: Style, rules: tuple[Rule, ...], rows: Sequence[Mapping[str, Any]]) -> dict[str, _Seen]:
-    """What Great Expectations says of each rule."""
-    with _LOCK:
-        import pandas as pd  # type: ignore[import-untyped]
-
-        batches = _batches()
-        columns = dict.fromkeys(column for rule in rules for column in rule.columns)
-        # As objects: pandas would make its own of columns that mix texts, numbers and nulls.
-        table = pd.DataFrame({column: pd.Series([_clean(row.get(column)) for row in rows], dtype=object) for column in columns})
-        # Positions of failing rows only: texts are looked up in `rows`, since Great Expectations names at most 200 of them.
-        asked = {
-            "result_format": "COMPLETE",
-            "exclude_unexpected_values": True,
-            "partial_unexpected_count": 0,
-            "return_unexpected_index_query": False,
-        }
-        expectations = _expectations(name, style, tuple(rule.name for rule in rules))
-        results = batches.get_batch({"dataframe": table}).validate(expectations, result_format=asked).results
-    return {result.expectation_config.meta["name"]: _seen(result) for result in results}
-
-
-def _seen(result: Any) -> _Seen:
-    error = next(_errors(result.exception_info), "")
-    found = result.result or {}
-    indices, percent = found.get("unexpected_index_list"), found.get("unexpected_percent")
-    if percent is None:
-        percent = 0.0 if result.success or indices is not None else 100.0
-    observed = found.get("observed_value")
-    if observed is not None:
-        observed = round(float(observed), 4)
-    return _Seen(bool(result.success), None if indices is None else [int(i) for i in indices], float(percent), observed, error)
-
-
-def _errors(info: Mapping[str, Any] | None) -> Iterator[str]:
-    """What was raised while an expectation was computed: Great Expectations tells it flat, or one for each metric."""
-    if not info:
-        return
-    for one in [info] if "raised_exception" in info else info.values():
-        if one["raised_exception"]:
-            yield shorten(one["exception_message"] or "an exception without words", 200)
-
-
-def _clean(value: Any) -> Any:
-    """The value as it can stand in a table: lists as tuples, and broken Unicode, which Arrow refuses, as a non-character."""
-    if isinstance(value, str):
-        return value if value.isascii() else _SURROGATE.sub("\ufffe", value)
-    return tuple(_clean(item) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-@cache
-def _batches() -> Any:
-    """One context, data source and asset a process."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return context.data_sources.add_pandas("hand-offs").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-
-
-@cache
-def _expectations(name: str, style: Style, chosen: tuple[str, ...]) -> Any:
-    """The rules as a suite of Great Expectations."""
-    import great_expectations as gx
-    from great_expectations.expectations.row_conditions import Column
-
-    built = []
-    for rule in suite_of(name, style).rules:
-        if rule.name not in chosen:
-            continue
-        given = dict(rule.given)
-        if rule.when:
-            column, sign, value = rule.when
-            given["row_condition"] = Column(column) == value if sign == "==" else Column(column) != value
-        built.append(_kind(rule)(severity=rule.severity, meta={"name": rule.name}, notes=rule.reason or None, **given))
-    return gx.ExpectationSuite(name=f"{name} ({style})", expectations=built)
-
-
-def _kind(rule: Rule) -> Any:
-    """The class of a rule's expectation."""
-    import great_expectations.expectations as theirs
-
-    from validations import expectations as ours
-
-    return getattr(ours, rule.kind, None) or getattr(theirs, rule.kind)

@@ -90,7 +90,7 @@ LIMITS: dict[Style, Limits] = {
 # Spaces of all scripts: the engine behind pandas knows only those of ASCII by \s.
 NOT_BLANK = "[^\\s\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u3000\ufeff]"
 # Control characters but for tab, line feed, carriage return and next line; and non-characters, one of which stands for broken
-# Unicode (`gate._clean`).
+# Unicode (`validator._clean`).
 UNREADABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]"
 
 

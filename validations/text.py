@@ -36,10 +36,10 @@ _GENERIC = frozenset(
 
 _LEAKS = re.compile(
     r"social modulator|\bprotagonist\b|\bBlocked:|\bNoticed by\b|\bWhat came of it:|\bCritique:"
-    r"|\"(?:action|aware|consequence|critique|feasible|harmed|plan|reason|roles|setting|summary|thought)\"\s*:",
+    r"|\"(?:action|aware|consequence|critique|feasible|harmed|thought)\"\s*:",
     re.IGNORECASE,
 )
-_JSON = re.compile(r"[{\[]\s*[{\"]|\"\s*[}\]]")
+_JSON = re.compile(r"\s*(?:```(?:json)?\s*)?([{\[]\s*[{\"])")
 
 
 def words(text: str) -> list[str]:
@@ -98,11 +98,15 @@ def loop(text: str, longest: int = 120, at_least: int = 24) -> str:
 
 
 def leaks(answer: str, context: str) -> list[str]:
-    """Words of the simulation's machinery that an answer holds although nothing in its context (what was asked) brought them up."""
+    """Words of the simulation's machinery in an answer, and JSON where an answer in words was due.
+
+    What its context (what was asked) brings up is no leak: people do ask about protagonists, and for JSON.
+    """
     said = context.casefold()
     found = [match.group() for match in _LEAKS.finditer(answer) if match.group().casefold() not in said]
-    if "json" not in said and not _JSON.search(context):
-        found += [match.group() for match in _JSON.finditer(answer)]
+    begins = _JSON.match(answer)
+    if begins and "json" not in said and not _JSON.match(context):
+        found.insert(0, begins.group(1))
     return list(dict.fromkeys(found))
 
 

@@ -92,7 +92,7 @@ def consequence(people: Sequence[Profile], effect: str) -> str:
 def summary(place: str, lacks: Sequence[str], tool: str | None, effect: str, people: Sequence[Profile], secret: bool) -> str:
     """What came of a scene. `tool` None: the scene did not show it being taken."""
     opening = setting(place, lacks)
-    if tool in lacks:
+    if tool is not None and tool in lacks:
         return f"{opening} {missing(tool)} {NOTHING}"
     there = f" {present(tool)}" if tool else ""
     warned = f" {UNWARNED}" if secret else ""

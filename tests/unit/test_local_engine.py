@@ -24,17 +24,18 @@ SENTENCES = [
     "Go to the garage.",
     "Take the rope, then repair the bicycle and tell the nurse.",
 ]
-ROLE = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "minLength": 1, "maxLength": 12},
-        "feasible": {"type": "boolean"},
-        "aware": {"type": "array", "items": {"enum": ["nurse", "cook", "clerk"]}, "maxItems": 2},
-        "nobody": {"type": "array", "items": {"type": "string"}, "maxItems": 0},
-    },
-    "required": ["name", "feasible", "aware", "nobody"],
-    "additionalProperties": False,
-}
+
+
+def fields(**properties: object) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+ROLE = fields(
+    name={"type": "string", "minLength": 1, "maxLength": 12},
+    feasible={"type": "boolean"},
+    aware={"type": "array", "items": {"enum": ["nurse", "cook", "clerk"]}, "maxItems": 2},
+    nobody={"type": "array", "items": {"type": "string"}, "maxItems": 0},
+)
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +138,13 @@ def test_sampling_follows_the_distribution(engine: LocalEngine) -> None:
 
 SCHEMAS = [
     ROLE,
-    {"type": "object", "properties": {"reason": {"type": "string", "minLength": 5, "maxLength": 9}}, "required": ["reason"]},
+    fields(reason={"type": "string", "minLength": 5, "maxLength": 9}),
     {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 30}, "minItems": 2, "maxItems": 3},
     {"enum": ["yes", "no"]},
-    {"type": "object", "properties": {"who": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "boolean"}}, "required": ["n"], "additionalProperties": False}, "minItems": 1, "maxItems": 2}}, "required": ["who"], "additionalProperties": False},
-]  # fmt: skip
+    fields(
+        who={"type": "array", "items": fields(name={"enum": ["cook"]}, there={"type": "boolean"}), "minItems": 1, "maxItems": 2}
+    ),
+]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
@@ -157,7 +160,7 @@ def test_answers_under_a_schema_are_valid_and_compact(engine: LocalEngine, tempe
             value = json.loads(answer.text)
             jsonschema.validate(value, request.json_schema)
             assert answer.finish_reason == "stop"
-            if '"additionalProperties": false' in json.dumps(request.json_schema) and "\\u" not in answer.text:
+            if "\\" not in answer.text:
                 assert answer.text == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -187,7 +190,9 @@ def test_special_tokens_in_a_text_stay_text(spec: ModelSpec) -> None:
 
 def test_harmless_chats_encode_as_the_template_does(spec: ModelSpec) -> None:
     tokenizer = models.tokenizer(spec)
-    turns = [Message(role=role, content=text) for role, text in zip(("system", "user", "assistant", "user"), SENTENCES, strict=True)]
+    turns = [
+        Message(role=role, content=text) for role, text in zip(("system", "user", "assistant", "user"), SENTENCES, strict=True)
+    ]
     expected = tokenizer.apply_chat_template([t.model_dump() for t in turns], add_generation_prompt=True)["input_ids"]
     assert Chat(tokenizer).encode([turns]) == [expected]
 
