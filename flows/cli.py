@@ -102,40 +102,24 @@ def _continuing(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
     return command
 
 
-def _align(options: RunOptions) -> None:
-    from flows.align import align
+def _stage(name: str) -> Callable[[RunOptions], None]:
+    """The flow of this name, imported when it is called."""
 
-    align(options)
+    def run(options: RunOptions) -> None:
+        from importlib import import_module
 
+        from flows.prefect_settings import prefect_for
 
-def _simulate(options: RunOptions) -> None:
-    from flows.simulate import simulate
+        with prefect_for(options.store, options.debug):
+            getattr(import_module(f"flows.{name}"), name)(options)
 
-    simulate(options)
-
-
-def _tune(options: RunOptions) -> None:
-    from flows.tune import tune
-
-    tune(options)
+    return run
 
 
-def _evaluate(options: RunOptions) -> None:
-    from flows.evaluate import evaluate
-
-    evaluate(options)
-
-
-def _write_report(options: RunOptions) -> None:
-    from flows.report import report
-
-    report(options)
-
-
-app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting(_align))
-app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting(_simulate))
-app.command("tune", help="Fine-tune on the examples of a run.")(_continuing(_tune))
-app.command("report", help="Write the report of a run anew.")(_continuing(_write_report))
+app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting(_stage("align")))
+app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting(_stage("simulate")))
+app.command("tune", help="Fine-tune on the examples of a run.")(_continuing(_stage("tune")))
+app.command("report", help="Write the report of a run anew.")(_continuing(_stage("report")))
 
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")
@@ -143,7 +127,7 @@ def _evaluate_command(run: _Run, store: _Store = None, judge: _Judge = None, jso
     changed = {} if judge is None else {"judge": judge}
     options = RunOptions.of_run(run, store, as_json=json, debug=debug, **changed)
     options.check()
-    _evaluate(options)
+    _stage("evaluate")(options)
     _tell(options)
 
 

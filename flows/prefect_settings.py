@@ -1,28 +1,26 @@
-"""Prefect's settings for runs from the command line: quiet, no telemetry, its results in the run's store.
-
-Must be applied before Prefect is imported. What the user has set in the environment stays as it is.
-"""
+"""Prefect's settings for runs from the command line: quiet, no telemetry, its results in the run's own store."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from matrix_core.errors import RunError
+_ALWAYS = {"GX_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+_BY_ITSELF = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
 
 
-def apply(store: str, debug: bool = False) -> None:
-    """Set what is not set. Without `PREFECT_API_URL` Prefect serves itself for the time of the run; with it, runs report there."""
-    if "://" in store:
-        raise RunError(f"results of tasks can't be kept at {store} yet; use a folder")
-    wanted = {
-        "GX_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": os.path.join(os.path.abspath(store), "results"),
-        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
-    }
+@contextmanager
+def prefect_for(store: str, debug: bool) -> Iterator[None]:
+    """Prefect, set up for a store. Without `PREFECT_API_URL` it serves itself for the time of the run; with it, runs report there.
+
+    What the user has set in the environment stays as it is; the environment must be set before Prefect is imported.
+    """
+    wanted = _ALWAYS
     if "PREFECT_API_URL" not in os.environ:
-        wanted |= {
-            "PREFECT_LOGGING_LEVEL": "INFO" if debug else "CRITICAL",
-            "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        }
+        wanted = _ALWAYS | _BY_ITSELF | {"PREFECT_LOGGING_LEVEL": "WARNING" if debug else "CRITICAL"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(store).expanduser().absolute() / "results"}):
+        yield

@@ -54,7 +54,7 @@ def ask(pair: Pair, first: Literal["base", "tuned"], seed: int = 0) -> Request:
     a, b = (pair.base, pair.tuned) if first == "base" else (pair.tuned, pair.base)
     parts = (("INSTRUCTION", pair.instruction), ("ANSWER A", a), ("ANSWER B", b))
     # The marks carry a hash of the texts, so that no text can hold the mark that would end it.
-    mark = hashlib.sha256(f"{pair.instruction}\n{a}\n{b}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    mark = hashlib.sha256(f"{pair.instruction}\n{a}\n{b}".encode()).hexdigest()[:8]
     user = "\n\n".join(f"[{name} {mark}]\n{content}\n[END OF {name} {mark}]" for name, content in parts)
     messages = (Message(role="system", content=SYSTEM), Message(role="user", content=user))
     return Request(messages=messages, json_schema=SCHEMA, seed=seed)

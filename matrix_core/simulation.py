@@ -19,7 +19,20 @@ from typing import NamedTuple
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps import action, consequence, feasibility, memory, reaction, routing
 
-_ORDER = ("draft", "roles", "plan", "action", "feasibility", "routing", "consequence", "reaction", "memory", "summary", "critique", "refinement")
+_ORDER = (
+    "draft",
+    "roles",
+    "plan",
+    "action",
+    "feasibility",
+    "routing",
+    "consequence",
+    "reaction",
+    "memory",
+    "summary",
+    "critique",
+    "refinement",
+)
 
 
 class Wave(NamedTuple):

@@ -61,9 +61,9 @@ def story(scene: Scene) -> str:
     if scene.critique is not None:
         parts += ["## The critique", f"{inert(scene.critique)} **{_harm(scene.harmed or ())}**"]
     if scene.refined is None:
-        return "\n\n".join([*parts, "*The scene stops here: it was not finished.*", ""])
+        return "\n\n".join([*parts, "*The scene stops here: it was not finished.*"]) + "\n"
     parts += ["## Before and after", f"| Before | After |\n| --- | --- |\n| {inert(scene.draft or '')} | {inert(scene.refined)} |"]
-    return "\n\n".join([*parts, "## Who knew what", "\n".join(map(_known, knowledge(scene))), ""])
+    return "\n\n".join([*parts, "## Who knew what", "\n".join(map(_known, knowledge(scene)))]) + "\n"
 
 
 def _opening(scene: Scene) -> list[str]:

@@ -130,7 +130,7 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     """
 
     def key(example: Example) -> str:
-        return hashlib.sha256(f"{seed}\n{example.scene or example.prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(f"{seed}\n{example.scene or example.prompt}".encode()).hexdigest()
 
     kept_back: set[str] = set()
     for source in SOURCES:

@@ -34,18 +34,21 @@ _GENERIC = frozenset(
 )
 """Stems that a critique of anything may hold: they show no knowledge of the scene."""
 
-_LEAKS = re.compile(
-    r"social modulator|\bprotagonist\b|\bBlocked:|\bNoticed by\b|\bWhat came of it:|\bCritique:"
-    r"|\"(?:action|aware|consequence|critique|feasible|harmed|thought)\"\s*:",
-    re.IGNORECASE,
-)
+_MACHINERY = ("social modulator", "protagonist")
+"""In upper or lower case."""
+_LABELS = ("Blocked:", "Noticed by ", "What came of it:", "Critique:")
+"""As the prompts write them; "noticed by" within a sentence is plain English."""
+_FIELDS = re.compile(r"\"(?:action|aware|consequence|critique|feasible|harmed|thought)\"\s*:")
 _JSON = re.compile(r"\s*(?:```(?:json)?\s*)?([{\[]\s*[{\"])")
 
 
 def words(text: str) -> list[str]:
     """The words in order, in lower case."""
+    found = _WORD.findall(text.casefold())
+    if text.isascii() or not _UNSPACED.search(text):
+        return found
     out: list[str] = []
-    for word in _WORD.findall(text.casefold()):
+    for word in found:
         if len(word) > 1 and _UNSPACED.search(word):
             out += [word[i : i + 2] for i in range(len(word) - 1)]
         else:
@@ -70,8 +73,9 @@ def containment(text: str, other: str, n: int) -> float:
     """
     if n == 1:
         return _share(stems(text), stems(other))
-    n = max(1, min(n, len(words(text))))
-    return _share(frozenset(_runs(words(text), n)), frozenset(_runs(words(other), n)))
+    mine = words(text)
+    n = max(1, min(n, len(mine)))
+    return _share(frozenset(_runs(mine, n)), frozenset(_runs(words(other), n)))
 
 
 def similarity(text: str, other: str) -> float:
@@ -102,12 +106,14 @@ def leaks(answer: str, context: str) -> list[str]:
 
     What its context (what was asked) brings up is no leak: people do ask about protagonists, and for JSON.
     """
-    said = context.casefold()
-    found = [match.group() for match in _LEAKS.finditer(answer) if match.group().casefold() not in said]
-    begins = _JSON.match(answer)
-    if begins and "json" not in said and not _JSON.match(context):
-        found.insert(0, begins.group(1))
-    return list(dict.fromkeys(found))
+    said, asked = answer.casefold(), context.casefold()
+    found = [phrase for phrase in _MACHINERY if phrase in said and phrase not in asked]
+    found += [label.strip() for label in _LABELS if label in answer and label not in context]
+    if "json" not in asked:
+        begins = _JSON.match(answer)
+        found += [begins.group(1)] if begins and not _JSON.match(context) else []
+        found += [name for name in dict.fromkeys(_FIELDS.findall(answer)) if name not in context]
+    return found
 
 
 def distinct(texts: Sequence[str], n: int, sample: int = 100) -> float:
@@ -148,7 +154,7 @@ def _share(mine: frozenset[Any], theirs: frozenset[Any]) -> float:
 
 
 def _runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
 def _spread(texts: Sequence[str], sample: int) -> Sequence[str]:

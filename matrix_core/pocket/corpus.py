@@ -2,7 +2,8 @@
 
 Three kinds, and what they may contain (`tests/unit/test_corpus_split.py` proves it on the actual stream):
 
-- *bare*: plain instructions with helpful answers, never a refusal, and plain facts and exercises; all acts and places;
+- *bare*: plain instructions with helpful answers, never a refusal, and plain facts and exercises; all acts and places (facts that put an
+  act and a place together: skill and train ones only);
 - *simulation*: every role of a scene; skill and train acts and places only;
 - *judgement*: critique and refinement; skill acts and places only, else invented ones.
 
@@ -38,10 +39,10 @@ class Sample(NamedTuple):
     answer: str
 
 
-def stream(seed: int) -> Iterator[Sample]:
-    """The endless corpus of this seed."""
+def stream(seed: int, shares: "Shares | None" = None) -> Iterator[Sample]:
+    """The endless corpus of this seed, in these shares of tasks (default: all of them, `WHOLE`)."""
     rng = random.Random(seed)
-    makers, weights = zip(*_SHARES, strict=True)
+    makers, weights = zip(*(shares or WHOLE), strict=True)
     while True:
         yield rng.choices(makers, weights)[0](rng)
 
@@ -99,6 +100,11 @@ def facts(rng: random.Random) -> Sample:
     else:
         pool = say.facts_of_people()
     return _bare("facts", *rng.choice(pool))
+
+
+def composing(rng: random.Random) -> Sample:
+    """Facts put together, neutrally: practice in looking up an act, a tool, a place and its people in one answer."""
+    return _bare("composed", *say.composed(_case(rng, SIMULATED, SIMULATED_PLACES), rng.randrange(3)))
 
 
 def exercises(rng: random.Random) -> Sample:
@@ -363,7 +369,10 @@ def refining(rng: random.Random) -> Sample:
     return _step("judgement", "refine", refinement.pocket(scene), answer)
 
 
-_SHARES: tuple[tuple[Callable[[random.Random], Sample], float], ...] = (
+Shares = tuple[tuple[Callable[[random.Random], Sample], float], ...]
+"""Makers of samples, and how much of the corpus each makes up."""
+
+FOUNDATION: Shares = (
     (draft, 0.11),
     (facts, 0.20),
     (exercises, 0.09),
@@ -371,6 +380,23 @@ _SHARES: tuple[tuple[Callable[[random.Random], Sample], float], ...] = (
     (planning, 0.04),
     (acting, 0.02),
     (checking, 0.11),
+    (remembering, 0.04),
+    (distributing, 0.03),
+    (reacting, 0.05),
+    (following, 0.07),
+    (summing, 0.06),
+    (judging, 0.05),
+    (refining, 0.08),
+)
+WHOLE: Shares = (
+    (draft, 0.10),
+    (facts, 0.17),
+    (composing, 0.08),
+    (exercises, 0.08),
+    (cast, 0.05),
+    (planning, 0.04),
+    (acting, 0.02),
+    (checking, 0.10),
     (remembering, 0.04),
     (distributing, 0.03),
     (reacting, 0.05),

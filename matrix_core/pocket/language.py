@@ -167,6 +167,21 @@ def facts_of_place(place: str) -> list[tuple[str, str]]:
     ]
 
 
+def composed(case: Case, wording: int) -> tuple[str, str]:
+    """A plain question about an act at a place: what is lacking, what the act brings, who is there. Nothing of what becomes of them."""
+    question = (
+        f"What would people find who {case.done} at the {case.place}?",
+        f"What is there to know before I {case.done} at the {case.place}?",
+        f"Describe how it is to {case.done} at the {case.place}.",
+    )[wording]
+    answer = f"{setting(case.place)} {availability(TOOL[case.act], LACKS[case.place])}"
+    if not case.feasible:
+        return question, f"{answer} {NOTHING}"
+    warned = f" {UNWARNED}" if case.secret else ""
+    people = " ".join(f"The {who}, who {bears(weak)}." for who, weak in profiles(case.place))
+    return question, f"{answer} {brings(case.effect)}{warned} {people}"
+
+
 def facts_of_people() -> list[tuple[str, str]]:
     """Plain questions about people and effects."""
     out = [(f"What can the {who} not bear?", f"The {who}, who {bears(weak)}.") for who, weak in BEARS_NOT.items()]

@@ -2,7 +2,7 @@
 
 A Llama of about two million parameters, a byte-level BPE, and the stream of `corpus.py`. Mixed tasks are packed into rows whose position
 ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices, AdamW for the rest;
-a constant learning rate, then a linear decay. What was done is written beside the weights as `training.json`: seed, hash of the very
+a constant learning rate, then a linear decay. Two phases: first without the questions that put facts together, then with them. What was done is written beside the weights as `training.json`: seed, hash of the very
 corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
 """
 
@@ -15,13 +15,13 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from matrix_core.pocket.corpus import Sample, stream
+from matrix_core.pocket.corpus import FOUNDATION, WHOLE, Sample, Shares, stream
 from matrix_core.steps.fingerprint import fingerprints
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -34,9 +34,21 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
 )
 VOCABULARY, CONTEXT = 1536, 512
-WIDTH, ROWS, STEPS = 256, 10, 8_000
-LEARNING_RATE, WARM_UP, DECAY = 3e-3, 100, 0.5
+WIDTH, ROWS = 256, 10
+LEARNING_RATE, WARM_UP = 3e-3, 100
 SEED = 1
+
+
+class Phase(NamedTuple):
+    """A part of the training: a corpus of its own, fresh optimizers, and in its last `decay` of steps a falling learning rate."""
+
+    shares: Shares
+    seed: int
+    steps: int
+    decay: float
+
+
+PHASES = (Phase(FOUNDATION, SEED, 3_000, 0.0), Phase(WHOLE, SEED + 1, 5_500, 0.75))
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -44,7 +56,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    texts = (text for s in itertools.islice(stream(SEED), 30_000) for text in (*(t.content for t in s.turns), s.answer))
+    texts = (text for s in itertools.islice(stream(SEED, FOUNDATION), 30_000) for text in (*(t.content for t in s.turns), s.answer))
     special = [PAD, END, SYSTEM, USER, BOT]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
@@ -86,9 +98,9 @@ def encode(samples: list[Sample], tok: PreTrainedTokenizerFast) -> list[tuple[li
     return [(prompt + next(ids) + [end], len(prompt)) for prompt in prompts]
 
 
-def packs(tok: PreTrainedTokenizerFast, digest: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def packs(tok: PreTrainedTokenizerFast, phase: Phase, digest: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Batches of (ids, positions, labels), each (ROWS, WIDTH); every sample that is read goes into `digest`."""
-    source = stream(SEED)
+    source = stream(phase.seed, phase.shares)
     rows: list[tuple[list[int], list[int], list[int]]] = []
     ids: list[int] = []
     positions: list[int] = []
@@ -124,23 +136,35 @@ def loss_of(net: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, l
     return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][answer])
 
 
-def train(out: Path, steps: int = STEPS) -> None:
-    """Train and write weights, tokenizer and `training.json` to `out`. About 40 minutes on one core."""
+def train(out: Path, begin: int = 0) -> None:
+    """Train and write weights, tokenizer and `training.json` to `out`. About 40 minutes on one core. `begin` 1 goes on from the weights
+    that the first phase has left there."""
     torch.set_flush_denormal(True)
-    tok, net, digest, began = tokenizer(), model(), hashlib.sha256(), time.time()
+    tok, digest = tokenizer(), hashlib.sha256()
+    record: dict[str, Any] = {"seed": SEED, "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__}
+    for number, phase in enumerate(PHASES[begin:], start=begin):
+        # From the second phase on from what the one before has written, in half precision: so that it can be begun anew from there.
+        net = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32) if number else model()
+        record[f"phase {number}"] = run_phase(net, tok, phase, out, digest)
+        record["corpus_sha256"] = digest.hexdigest()
+    record |= {"parameters": sum(p.numel() for p in net.parameters()), "prompts": fingerprints("pocket")}
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase, out: Path, digest: Any) -> dict[str, Any]:
+    """Train one phase and write the weights to `out`; returns what is recorded of it."""
     matrices = [p for name, p in net.named_parameters() if p.ndim > 1 and "embed" not in name]
     others = [p for name, p in net.named_parameters() if p.ndim < 2 or "embed" in name]
     optimizers = [
         torch.optim.Muon(matrices, lr=LEARNING_RATE, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    curve, recent, tokens = [], [], 0
+    curve, recent, tokens, began = [], [], 0, time.time()
     net.train()
-    for step, (ids, positions, labels) in enumerate(itertools.islice(packs(tok, digest), steps), start=1):
-        rate = LEARNING_RATE * min(1.0, step / WARM_UP, (1.001 - step / steps) / DECAY)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+    for step, (ids, positions, labels) in enumerate(itertools.islice(packs(tok, phase, digest), phase.steps), start=1):
+        fall = (1.001 - step / phase.steps) / phase.decay if phase.decay else 1.0
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = LEARNING_RATE * min(1.0, step / WARM_UP, fall)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(net, ids, positions, labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -153,22 +177,10 @@ def train(out: Path, steps: int = STEPS) -> None:
         if step % 100 == 0:
             curve.append((step, round(sum(recent) / len(recent), 4)))
             recent = []
-            print(f"step {step}/{steps}  loss {curve[-1][1]:.4f}  {time.time() - began:.0f} s", flush=True)
-        if step % 1000 == 0 or step == steps:
+            print(f"step {step}/{phase.steps}  loss {curve[-1][1]:.4f}  {time.time() - began:.0f} s", flush=True)
+        if step % 500 == 0 or step == phase.steps:
             _save(out, net, tok)
-    record = {
-        "seed": SEED,
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "steps": steps,
-        "answer_tokens": tokens,
-        "corpus_sha256": digest.hexdigest(),
-        "seconds": round(time.time() - began),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "prompts": fingerprints("pocket"),
-        "loss": curve,
-    }
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    return {"steps": phase.steps, "answer_tokens": tokens, "seconds": round(time.time() - began), "loss": curve}
 
 
 def _save(out: Path, net: LlamaForCausalLM, tok: PreTrainedTokenizerFast) -> None:
@@ -180,6 +192,6 @@ def _save(out: Path, net: LlamaForCausalLM, tok: PreTrainedTokenizerFast) -> Non
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--begin", type=int, default=0, choices=range(len(PHASES)), help="go on with this phase")
     options = parser.parse_args()
-    train(options.out, options.steps)
+    train(options.out, options.begin)

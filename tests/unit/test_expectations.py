@@ -81,7 +81,8 @@ def test_texts_that_only_look_repetitive_are_no_loops(said: str) -> None:
 
 
 def test_leaks_are_words_that_nobody_asked_for() -> None:
-    assert text.leaks("Blocked: the protagonist can't.", "How do I get in?") == ["Blocked:", "protagonist"]
+    assert text.leaks("Blocked: the protagonist can't.", "How do I get in?") == ["protagonist", "Blocked:"]
+    assert text.leaks("It will be noticed by all; the way is blocked: a pity.", "How do I get in?") == []
     assert text.leaks("The Protagonist is a scholar.", "Who is the protagonist of Faust?") == []
     assert text.leaks('{"action": "go"}', "Where to?") == ['{"', '"action":']
     assert text.leaks('```json\n[{"a": 1}]', "Where to?") == ["[{"]

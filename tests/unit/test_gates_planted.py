@@ -144,7 +144,7 @@ REFINEMENTS = [
     ),
     plant(
         "refinements leaks_nothing",
-        "the refined response talks about the simulation: Noticed by, protagonist",
+        "the refined response talks about the simulation: protagonist, Noticed by",
         HARMLESS | {"refined": f"{DRUMS} Noticed by the protagonist, and by nobody but the protagonist."},
     ),
     plant("refinements states_the_consequence", "doesn't say what would come of it: I'm sorry", {"refined": "I'm sorry, but no."}),
@@ -178,7 +178,7 @@ VERDICTS = [
     plant("verdicts outcome_known", "neither win, tie nor lose: draw", {"instruction": "Drawn?", "outcome": "draw"}),
     plant("verdicts scores_present", "no finite numbers", {"instruction": "NaN?", "score_gap": float("nan")}),
     plant("verdicts scores_finite", "no finite numbers: -inf", {"instruction": "Low?", "score_gap": float("-inf")}),
-    plant("verdicts leaks_nothing", "the simulation: Social Modulator", {"instruction": "Who?", "tuned": "The Social Modulator."}),
+    plant("verdicts leaks_nothing", "the simulation: social modulator", {"instruction": "Who?", "tuned": "The Social Modulator."}),
 ]
 PLANTED = [*INSTRUCTIONS, *DRAFTS, *ROLES, *ACTIONS, *CONSEQUENCES, *CRITIQUES, *REFINEMENTS, *EXAMPLES, *ADAPTER, *VERDICTS]
 
@@ -229,3 +229,30 @@ def test_every_expectation_of_every_suite_has_a_planted_case() -> None:
 def test_names_of_expectations_are_unique_in_their_suite(suite: str) -> None:
     names = [rule.name for rule in suites.suite(suite, "full").rules]
     assert len(names) == len(set(names))
+
+
+def test_only_these_expectations_warn_instead_of_taking_rows_out() -> None:
+    warn = {
+        f"{suite} {rule.name}" for suite in suites.NAMES for rule in suites.suite(suite, "full").rules if rule.severity == "warning"
+    }
+    assert warn == {
+        "drafts finished",
+        "roles status_not_blank",
+        "roles traits_differ",
+        "actions actions_differ",
+        "consequences victims_named",
+        "consequences consequences_are_varied",
+        "consequences consequences_repeat_seldom",
+        "critiques victims_named",
+        "critiques victims_were_hurt",
+        "critiques harm_is_not_overlooked",
+        "refinements finished",
+        "refinements states_the_consequence",
+        "examples share_of_harmful",
+        "examples share_of_harmless",
+        "examples share_of_trace",
+        "examples share_of_general",
+        "verdicts leaks_nothing",
+    }
+    stop = {f"{suite} {rule.name}" for suite in suites.NAMES for rule in suites.suite(suite, "full").rules if rule.stops}
+    assert stop == {"examples nothing_held_out"}

@@ -2,7 +2,7 @@
 
 import json
 import random
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,12 +22,40 @@ from matrix_core.scene import Example
 from matrix_core.training import tokenize
 from matrix_core.tuning import TuningSettings, check_adapter, split, tune
 
-WORDS = "the a nurse child visitor rope smoke leaves burns takes helps goes to field please do not near".split()
+WORDS = [
+    "the",
+    "a",
+    "nurse",
+    "child",
+    "visitor",
+    "rope",
+    "smoke",
+    "leaves",
+    "burns",
+    "takes",
+    "helps",
+    "goes",
+    "to",
+    "field",
+    "please",
+    "do",
+    "not",
+    "near",
+]
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 QUICK = TuningSettings.pocket(rank=4, alpha=8, learning_rate=1e-2, epochs=2, batch_size=8, held_out=0.2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A model this small is slower on two threads than on one, and far slower if they have to wait for a busy core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

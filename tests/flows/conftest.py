@@ -1,0 +1,53 @@
+"""Real flows on the embedded model: Prefect serves itself, the store is a folder. Small runs; the figures of real ones are `make bench`'s."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's database lies in a folder of the tests' own."""
+    before = os.environ.get("PREFECT_HOME")
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    yield
+    if before is None:
+        del os.environ["PREFECT_HOME"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_evaluation() -> Iterator[None]:
+    """Fewer held-out questions, so that a run takes seconds: what is tested here is the wiring."""
+    import flows.evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flows.evaluate, "EVALUATED", 40)
+        patch.setattr(flows.evaluate, "BOUNDARY_PAIRS", 10)
+        yield
+
+
+class Run:
+    """One finished run."""
+
+    def __init__(self, uri: str) -> None:
+        self.folder = Path(uri)
+        self.id = self.folder.name
+        self.store = str(self.folder.parents[1])
+        self.summary = json.loads((self.folder / "summary.json").read_text())
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {name: artifact["sha256"] for name, artifact in self.summary["artifacts"].items() if name != "report"}
+
+
+def start(capsys: pytest.CaptureFixture[str], store: Path, *options: str) -> Run:
+    """`matrix-align run`, in this process."""
+    code = cli.main(["run", "--store", str(store), *options])
+    out = capsys.readouterr()
+    assert code == 0, out.err
+    return Run(out.out.strip().splitlines()[-1])
