@@ -1,4 +1,4 @@
-"""What alignment does to the embedded model: the default run over three seeds, every figure on held-out acts by the exact oracle."""
+"""What alignment does to the embedded model: the default run over three seeds, by the exact oracle, on held-out acts."""
 
 import tempfile
 from typing import Any
@@ -25,7 +25,7 @@ ROWS = (
 
 
 def main() -> list[dict[str, Any]]:
-    """Print and return the table: pooled over the seeds, with the Wilson interval of the pooled share, and each seed's own value."""
+    """Print and return the table: shares pooled over the seeds with Wilson intervals, and each seed's own."""
     with tempfile.TemporaryDirectory() as store:
         summaries = [run(store, "--seed", str(seed))[0]["evaluation"] for seed in SEEDS]
     table = []
@@ -34,7 +34,9 @@ def main() -> list[dict[str, Any]]:
         n = sum(one["n"] for one in found)
         pooled = statistics.share(round(sum(one[when] * one["n"] for one in found)), n)
         reached = (low is None or pooled.value >= low) and (high is None or pooled.value <= high)
-        bound = f"at least {100 * low:.0f} %" if low is not None else f"at most {100 * high:.0f} %" if high is not None else "no bound"
+        bound = (
+            f"at least {100 * low:.0f} %" if low is not None else f"at most {100 * high:.0f} %" if high is not None else "no bound"
+        )
         table.append(
             {"benchmark": benchmark, "figure": figure, "when": when, "n": n, "value": pooled.value, "ci95": pooled.ci95}
             | {"seeds": [one[when] for one in found], "bound": bound, "reached": reached}

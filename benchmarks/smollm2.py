@@ -20,8 +20,6 @@ def main() -> dict[str, Any]:
         "seconds_a_scene": summary["timing"]["simulate"] / played,
         "seconds": seconds,
     }
-    print(
-        f"smollm2: {counts['scenes']} of {played} scenes passed all gates; {counts['re_asked']} of {tokens['calls']} answers asked again; "
-        f"{table['seconds_a_scene']:.1f} s a scene"
-    )
+    print(f"smollm2: {counts['scenes']} of {played} scenes passed all gates, {table['seconds_a_scene']:.1f} s a scene")
+    print(f"         {counts['re_asked']} of {tokens['calls']} answers asked again")
     return table

@@ -28,7 +28,11 @@ def run(store: str, *options: str) -> tuple[dict[str, Any], float]:
     """(summary, wall seconds) of one `matrix-align run` in a process of its own."""
     began = time.time()
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", "--store", store, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "flows.cli", "run", "--store", store, *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     seconds = time.time() - began
     return json.loads(Path(done.stdout.strip().splitlines()[-1], "summary.json").read_text()), seconds
@@ -49,5 +53,6 @@ def main() -> dict[str, Any]:
         "again_seconds": seconds_again,
         "again_calls": again["tokens"]["calls"],
     }
-    print(f"work: {table['scenes']} scenes in {seconds:.0f} s, peak {peak:.2f} GiB; again: {seconds_again:.0f} s, {table['again_calls']} calls")
+    print(f"work: {table['scenes']} scenes in {seconds:.0f} s, peak {peak:.2f} GiB")
+    print(f"again: {seconds_again:.0f} s, {table['again_calls']} calls")
     return table

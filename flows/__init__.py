@@ -1,0 +1,1 @@
+"""What a person triggers: the whole path, its stages, and the command line."""

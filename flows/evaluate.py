@@ -14,7 +14,7 @@ from tasks.runs import Evaluated, Simulated, Tuned, keep, recall
 
 BOUNDARY_PAIRS = 150
 EVALUATED = 660
-"""How many held-out instructions of the small world are asked: all pairs of held-out acts and train places once; the pairs at held-out
+"""How many held-out instructions of the small world are asked: each pair of held-out act and train place once; pairs at held-out
 places twice, in other words."""
 
 
@@ -60,10 +60,10 @@ class Asker:
 
 
 def _pocket(asker: Asker) -> Evaluated:
-    """The exact oracle's figures on held-out acts, at places of the tuning and at held-out ones; near-boundary pairs; plain questions."""
+    """The exact oracle's figures on held-out acts at known and at held-out places, near-boundary pairs, and plain questions."""
     evaluation, gates = {}, []
     for name, benchmark in (("held_out", "pocket"), ("held_out_places", "pocket_places")):
-        questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]  # type: ignore[arg-type]
+        questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]
         before, after = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)
         gates.append(verdict_gate(questions, verdicts_of(questions, before, after), "pocket"))
@@ -85,10 +85,13 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         return Evaluated(evaluation={}, gates=[], calls=asker.calls, seconds=0)
     before, after = asker.both(questions)
     pairs = [
-        judging.Pair(id=str(i), instruction=q, base=a, tuned=b) for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
+        judging.Pair(id=str(i), instruction=q, base=a, tuned=b)
+        for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
     ]
     at_endpoint = options.judge is not None and "://" in options.judge
-    judge = Model(name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ())  # type: ignore[arg-type]
+    judge = Model(
+        name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
+    )
     verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     return Evaluated(

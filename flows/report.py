@@ -90,7 +90,8 @@ def merged(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     for gate in gates:
         row = out.setdefault(
-            gate["name"], {"name": gate["name"], "passed": True, "evaluated": 0, "quarantined": 0, "success_percent": 100.0, "warnings": []}
+            gate["name"],
+            {"name": gate["name"], "passed": True, "evaluated": 0, "quarantined": 0, "success_percent": 100.0, "warnings": []},
         )
         row["passed"] = row["passed"] and gate["passed"]
         row["evaluated"] += gate["evaluated"]
@@ -114,7 +115,9 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
             "adapter": {**tuned.adapter.model_dump(), "from": tuned.examples.sha256} if tuned.adapter else None,
             "report": summary["artifacts"]["report"],
         },
-        "quarantines": [reference.model_dump() for reference in [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]],
+        "quarantines": [
+            reference.model_dump() for reference in [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]
+        ],
     }
 
 

@@ -9,8 +9,8 @@ from flows.options import RunOptions
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
 from tasks import progress
-from tasks.instructions import admit, divide
 from tasks.engines import Model
+from tasks.instructions import admit, divide
 from tasks.play import NAMES, STEP_TASKS, Play, Record, open_shard
 from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes

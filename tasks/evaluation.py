@@ -34,7 +34,9 @@ def _answers_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
 def answer(store: str, model: Model, settings: Settings, questions: list[str]) -> Gated:
     """The model's plain answers to these questions, as a JSON list in the store; a failed one is empty."""
     asked = [
-        draft.plain(Scene(instruction=Instruction.of(question)), settings).model_copy(update={"max_tokens": ANSWER_TOKENS[settings.style]})
+        draft.plain(Scene(instruction=Instruction.of(question)), settings).model_copy(
+            update={"max_tokens": ANSWER_TOKENS[settings.style]}
+        )
         for question in questions
     ]
     completions = engine(model).generate(asked, progress.tick)
@@ -77,7 +79,9 @@ def general(questions: Sequence[tuple[str, str]], before: Sequence[str], after: 
     return {"n": len(questions), "right": statistics.before_after(right[0], right[1])}
 
 
-def boundary(pairs: Sequence[tuple[str, str]], questions: Sequence[str], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
+def boundary(
+    pairs: Sequence[tuple[str, str]], questions: Sequence[str], before: Sequence[str], after: Sequence[str]
+) -> dict[str, Any]:
     """Near-boundary pairs (the same act and words; harmful at one place, harmless at the other): right only if both are."""
 
     def right(answers: Sequence[str]) -> list[bool]:

@@ -34,7 +34,7 @@ class Admitted(BaseModel):
 
 
 def divide(everything: list[Instruction], scenes: int | None, seed: int, style: str) -> tuple[list[Instruction], list[Instruction]]:
-    """(to play, kept for the evaluation). The embedded model is tested on its own held-out sets, so nothing of what it is given is kept."""
+    """(to play, kept for the evaluation). Nothing is kept for the embedded model: it is tested on held-out sets of its own."""
     kept: list[Instruction] = []
     if style != "pocket" and len(everything) > 1:
         kept = [i for i in everything if int(i.id[:8], 16) % HELD_OUT == 0] or [min(everything, key=lambda i: i.id)]
@@ -47,7 +47,7 @@ def divide(everything: list[Instruction], scenes: int | None, seed: int, style: 
 
 
 def row(play: Play, instruction: Instruction) -> dict[str, Any]:
-    """What the gate looks at: the text, its length in tokens against what the model can take, and whether it is of its world at all."""
+    """What the gate looks at: the text, its length against what the model can take, and whether it is of its world."""
     outside, limit, tokens = "", 4000, len(instruction.text) // 3
     if not play.model.endpoints:
         asker = engine(play.model)
@@ -69,7 +69,9 @@ def _kept_back(text: str) -> str:
 
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     play, asked = parameters["play"], parameters["asked"]
-    text = "\n".join([gate.fingerprint("instructions"), engine_fingerprint(play.model), play.settings.style, *(i.id for i in asked)])
+    text = "\n".join(
+        [gate.fingerprint("instructions"), engine_fingerprint(play.model), play.settings.style, *(i.id for i in asked)]
+    )
     return f"admit-{hashlib.sha256(text.encode()).hexdigest()}"
 
 

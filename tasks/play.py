@@ -137,7 +137,9 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             raise RunError(judged.failure())
         bad = {rejection.id: rejection for rejection in judged.quarantined}
         rejected += [
-            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation) for scene in passed if scene.id in bad
+            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation)
+            for scene in passed
+            if scene.id in bad
         ]
         passed = [scene for scene in passed if scene.id not in bad]
     moved = {scene.id: scene for scene in passed}

@@ -1,4 +1,4 @@
-"""One progress bar a stage: what is being done, how fast, and how long it will still take. On stderr; silent where nobody watches."""
+"""One progress bar a stage: what is being done, how fast, how long it will still take. On stderr; silent where nobody watches."""
 
 import sys
 import time
@@ -25,7 +25,12 @@ _bars: list[tuple[Progress, TaskID]] = []
 @contextmanager
 def stage(name: str, total: int) -> Iterator[None]:
     """A bar for one stage of `total` units of work; nested calls draw nothing of their own."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+    )
     console = Console(stderr=True)
     with Progress(*columns, _TokenRate(), TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
         _bars.append((bar, bar.add_task(name, total=total, tokens=0, began=time.monotonic())))

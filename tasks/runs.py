@@ -70,7 +70,9 @@ def recall(store: Store, run_id: str, name: str, kind: type[Stage]) -> Stage:
     try:
         return kind.model_validate_json(store.read(run_id, f"stages/{name}.json"))
     except MissingError:
-        raise UserError(f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name} --run-id {run_id}` first") from None
+        raise UserError(
+            f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name} --run-id {run_id}` first"
+        ) from None
 
 
 def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene]) -> Reference:
@@ -102,5 +104,3 @@ def finished_scenes(store: Store, run_id: str) -> list[Scene]:
 def put_json(store: Store, rows: Any) -> Reference:
     """Keep a JSON value."""
     return store.put(json.dumps(rows, ensure_ascii=False, sort_keys=True).encode(), ".json")
-
-

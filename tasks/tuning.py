@@ -62,8 +62,10 @@ def _key(name: str, *fields: str) -> Any:
     result_serializer="json",
 )
 def build_examples(store: str, scenes: Reference, settings: Settings, recipe: TuningSettings, held_out: list[str]) -> Gated:
-    """Mix refined harmful, refined harmless, simulation traces and general examples in the recipe's shares; `held_out` are the ids of
-    instructions that must not be among them."""
+    """Mix refined harmful, refined harmless, simulation traces and general examples in the recipe's shares.
+
+    `held_out`: ids of instructions that must not be among them.
+    """
     opened = open_store(store)
     finished = from_lines(opened.get(scenes), Scene)
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
@@ -75,7 +77,9 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
     bad = {found.id: found for found in judged.quarantined}
     kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
     rejected = [
-        rejection("examples", Instruction(id=row["id"], text=row["question"] or "-"), bad[row["id"]].reason, bad[row["id"]].expectation)
+        rejection(
+            "examples", Instruction(id=row["id"], text=row["question"] or "-"), bad[row["id"]].reason, bad[row["id"]].expectation
+        )
         for row in rows
         if row["id"] in bad
     ]
@@ -117,4 +121,3 @@ def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSetting
             raise RunError(judged.failure())
         reference = opened.put_folder(folder)
     return Gated(reference=reference, gates=[shown(judged)], result=result.model_dump(mode="json"))
-

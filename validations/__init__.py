@@ -1,0 +1,1 @@
+"""The gates between the steps: Great Expectations suites over hand-offs as tables."""

@@ -37,10 +37,12 @@ def actions(scenes: Sequence[Scene]) -> list[Row]:
 
 
 def consequences(scenes: Sequence[Scene]) -> list[Row]:
-    """A row each event: what came of it. The first of a scene carries all that came of it, as `story`."""
+    """A row each event: what came of it. Once the plan is played out, the first of a scene tells all that came of it, as `story`."""
     out = []
     for scene in scenes:
-        happened = [event.consequence for event in scene.events if event.consequence]
+        # Scenes are held against each other only when they are told: they may all begin by walking somewhere, and nothing comes of it.
+        told = max((event.round for event in scene.events), default=0) + 1 >= len(scene.plan)
+        story = " ".join(event.consequence for event in scene.events if event.consequence) if told else None
         for i, event in enumerate(scene.events or (_NOTHING,)):
             out.append(
                 {
@@ -52,7 +54,7 @@ def consequences(scenes: Sequence[Scene]) -> list[Row]:
                     "names": scene.names,
                     "harmed": event.harmed,
                     "victims": _victims(event.harmed),
-                    "story": " ".join(happened) if i == 0 and happened else None,
+                    "story": (story or None) if i == 0 else None,
                 }
             )
     return out

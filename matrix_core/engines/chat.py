@@ -49,11 +49,14 @@ class _Run(NamedTuple):
     parts: tuple[str | _Slot, ...]
     lstrip: bool
     rstrip: bool
+    lead: str
 
     def text(self, messages: Sequence[Message]) -> str:
         joined = "".join(part if isinstance(part, str) else part.fill(messages[part.turn].content) for part in self.parts)
         joined = joined.lstrip() if self.lstrip else joined
-        return joined.rstrip() if self.rstrip else joined
+        joined = joined.rstrip() if self.rstrip else joined
+        # Half a surrogate pair is no character, and tokenizers refuse it.
+        return self.lead + joined.encode("utf-8", "replace").decode() if joined else ""
 
 
 _Skeleton = tuple[int | _Run, ...]
@@ -70,6 +73,7 @@ class Chat:
         self._special = {token.content: (i, token) for i, token in tokenizer.added_tokens_decoder.items()}
         longest_first = sorted(self._special, key=len, reverse=True)
         self._splitter = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else re.compile("(?!)()")
+        self._lead = _lead(tokenizer)
         self._skeletons: dict[tuple[str, ...], _Skeleton | ChatError] = {}
         self._lock = threading.Lock()
 
@@ -86,8 +90,7 @@ class Chat:
                     runs.update((piece.text(messages), []) for piece in skeleton if isinstance(piece, _Run))
             texts = [text for text in runs if text]
             if texts:
-                encoded = self._tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-                runs.update(zip(texts, encoded, strict=True))
+                runs.update(zip(texts, self._ids(texts), strict=True))
         out: list[list[int] | ChatError] = []
         for messages, skeleton in planned:
             if isinstance(skeleton, ChatError):
@@ -101,6 +104,12 @@ class Chat:
                     ids.append(piece)
             out.append(ids)
         return out
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of runs, special tokens in them being text."""
+        encoded = self._tokenizer([*texts, self._lead], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        *out, lead = (list(ids) for ids in encoded)
+        return [ids[len(lead) :] if lead and ids[: len(lead)] == lead else ids for ids in out]
 
     def decode(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Texts of token ids, special tokens left out."""
@@ -160,7 +169,7 @@ class Chat:
             elif text:
                 parts = _slots(text)
                 found |= {part.turn for part in parts if isinstance(part, _Slot)}
-                pieces.append(_Run(parts, swallow, False))
+                pieces.append(_Run(parts, swallow, False, self._lead if pieces else ""))
                 swallow = False
         if len(found) < turns:
             raise ChatError(f"the model's chat template leaves out turn {min(set(range(turns)) - found) + 1} of {turns}")
@@ -190,3 +199,15 @@ def _opening(tokenizer: Any) -> list[int]:
     """The token that a model without a template expects before any text, if there is one."""
     first = tokenizer("")["input_ids"][:1]
     return list(first) if first and first[0] == tokenizer.bos_token_id else []
+
+
+def _lead(tokenizer: Any) -> str:
+    """What is put before a run and taken off its ids again.
+
+    Some tokenizers begin a text with a space of their own, but not behind a special token, where runs stand: a line break takes it.
+    """
+    if not tokenizer.all_special_tokens:
+        return ""
+    special = tokenizer.all_special_tokens[0]
+    behind = tokenizer(f"{special}a", add_special_tokens=False)["input_ids"][1:]
+    return "" if behind == tokenizer("a", add_special_tokens=False)["input_ids"] else "\n"

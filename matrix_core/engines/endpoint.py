@@ -1,7 +1,7 @@
 """Any OpenAI-compatible server as an engine: requests over HTTP, many at a time, spread over one or more addresses.
 
-The `openai` client repeats what may pass (no connection, 429, 5xx) three times, with a growing, jittered pause. A JSON schema goes along
-as `response_format`; a server that refuses or ignores it is told the schema in words from then on.
+The `openai` client repeats what may pass (no connection, 429, 5xx) three times, with a growing, jittered pause. A JSON schema goes
+along as `response_format`; a server that refuses or ignores it is told the schema in words from then on.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 class EndpointEngine:
     """Answers requests through servers that all serve `model` at `urls` (each ending in `/v1`).
 
-    The API key comes from the environment variable OPENAI_API_KEY and from nowhere else. Raises UserError for an address that is none.
+    The API key comes from the environment variable OPENAI_API_KEY and from nowhere else. Raises UserError for what is no address.
     """
 
     def __init__(self, urls: Sequence[str], model: str) -> None:
@@ -60,7 +60,7 @@ class EndpointEngine:
             except APIConnectionError as error:
                 raise UserError(f"--endpoint {client.base_url}: can't be reached ({error}): is the server up?") from None
             except (OpenAIError, ValueError) as error:
-                raise UserError(f"--endpoint {client.base_url}: doesn't serve {self._model!r}: {str(error)[:300]}") from None
+                raise UserError(f"--endpoint {client.base_url}: doesn't serve {self._model!r}: {_reason(error)}") from None
 
     def generate(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Completion]:
         """One completion a request, in the same order; a request that fails for good gets one with an error."""
@@ -98,7 +98,7 @@ class EndpointEngine:
             fenced = _FENCE.fullmatch(answer.text)
             return answer.model_copy(update={"text": fenced[1]}) if fenced else answer
         except (OpenAIError, ValueError) as error:
-            return Completion(finish_reason="error", error=f"{type(error).__name__}: {error}"[:500])
+            return Completion(finish_reason="error", error=_reason(error))
 
     def _call(self, client: "OpenAI", request: Request, **extra: Any) -> Completion:
         """One HTTP request, repeated by the client if need be. Raises OpenAIError, or ValueError for an answer that is none."""
@@ -122,6 +122,14 @@ class EndpointEngine:
             completion_tokens=usage.completion_tokens if usage else 0,
             finish_reason="length" if reply.choices[0].finish_reason == "length" else "stop",
         )
+
+
+def _reason(error: Exception) -> str:
+    """What the server said, which not every server says where the client looks for it."""
+    from openai import APIStatusError
+
+    said = f"{error.status_code} {error.response.text}" if isinstance(error, APIStatusError) else str(error)
+    return f"{type(error).__name__}: {said}"[:400]
 
 
 def _is_json(text: str) -> bool:

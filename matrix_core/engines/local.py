@@ -127,7 +127,7 @@ class LocalEngine:
 
 def _identity(request: Request) -> str:
     """Equal for requests that get the same answer: at temperature 0 neither seed nor top-p matter."""
-    return (request if request.temperature else request.model_copy(update={"seed": 0, "top_p": 1.0})).model_dump_json()
+    return repr(request if request.temperature else request.model_copy(update={"seed": 0, "top_p": 1.0}))
 
 
 def _completion(row: Row, answer: Answer) -> Completion:

@@ -2,7 +2,8 @@
 
 Three kinds, and what they may contain (`tests/unit/test_corpus_split.py` proves it on the actual stream):
 
-- *bare*: plain instructions with helpful answers, never a refusal, and plain facts and exercises; all acts and places (facts that put an
+- *bare*: plain instructions with helpful answers, never a refusal, and plain facts and exercises; all acts and places (facts
+that put an
   act and a place together: skill and train ones only);
 - *simulation*: every role of a scene; skill and train acts and places only;
 - *judgement*: critique and refinement; skill acts and places only, else invented ones.
@@ -18,10 +19,37 @@ from typing import Literal, NamedTuple
 
 from matrix_core.pocket import language as say
 from matrix_core.pocket.sets import exercise
-from matrix_core.pocket.world import ACTS, ASKERS, EFFECT, EFFECTS, HURTFUL, LACKS, LIVES, PEOPLE, PLACES, TEMPLATES, TOOL, TOOLS, Case, acts, places
+from matrix_core.pocket.world import (
+    ACTS,
+    ASKERS,
+    EFFECT,
+    EFFECTS,
+    HURTFUL,
+    LACKS,
+    PEOPLE,
+    PLACES,
+    TEMPLATES,
+    TOOL,
+    TOOLS,
+    Case,
+    acts,
+    places,
+)
 from matrix_core.request import Message
 from matrix_core.scene import Event, Instruction, Role, Scene, Settings
-from matrix_core.steps import action, consequence, critique, feasibility, memory, plan, reaction, refinement, roles, routing, summary
+from matrix_core.steps import (
+    action,
+    consequence,
+    critique,
+    feasibility,
+    memory,
+    plan,
+    reaction,
+    refinement,
+    roles,
+    routing,
+    summary,
+)
 
 Kind = Literal["bare", "simulation", "judgement"]
 SIMULATED = acts("skill", "train")
@@ -161,7 +189,7 @@ def _log(rng: random.Random, rounds: int, whole: bool = False) -> _Log:
 
 
 def checking(rng: random.Random) -> Sample:
-    """Can it be done, given what is lacking and what has happened?"""
+    """Can it be done, given what is lacking and what has happened."""
     rounds = rng.choice((0, 1, 1, 2, 2))
     log = _log(rng, rounds)
     where = log.events
@@ -274,7 +302,9 @@ def following(rng: random.Random) -> Sample:
     scene = _scene(Case(SKILL[0], SKILL_PLACES[0]), people)
     prompt = consequence.pocket(scene, Event(round=0, depth=0, actor=actor, action=deed))
     text = say.consequence(people, effect) if effect else say.NOTHING
-    return _step("simulation", "consequence", prompt, _json({"consequence": text, "harmed": say.hurt(people, effect) if effect else []}))
+    return _step(
+        "simulation", "consequence", prompt, _json({"consequence": text, "harmed": say.hurt(people, effect) if effect else []})
+    )
 
 
 def summing(rng: random.Random) -> Sample:

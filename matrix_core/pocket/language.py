@@ -2,7 +2,21 @@
 
 from collections.abc import Sequence
 
-from matrix_core.pocket.world import ACTS, ASKER, BEARS_NOT, EFFECT, ELSEWHERE, HURT, LACKS, LIVES, PLACES, STATUS, TOOL, TOOLS, Case
+from matrix_core.pocket.world import (
+    ACTS,
+    ASKER,
+    BEARS_NOT,
+    EFFECT,
+    ELSEWHERE,
+    HURT,
+    LACKS,
+    LIVES,
+    PLACES,
+    STATUS,
+    TOOL,
+    TOOLS,
+    Case,
+)
 
 GO_ON = "I go on with my work."
 SHOUT = "I shout: stop, it hurts me!"
@@ -168,7 +182,7 @@ def facts_of_place(place: str) -> list[tuple[str, str]]:
 
 
 def composed(case: Case, wording: int) -> tuple[str, str]:
-    """A plain question about an act at a place: what is lacking, what the act brings, who is there. Nothing of what becomes of them."""
+    """A plain question about an act at a place: what is lacking, what it brings, who is there. Not what becomes of them."""
     question = (
         f"What would people find who {case.done} at the {case.place}?",
         f"What is there to know before I {case.done} at the {case.place}?",
@@ -195,4 +209,6 @@ def facts_of_people() -> list[tuple[str, str]]:
     return list(dict.fromkeys(out))
 
 
-WORDS: tuple[str, ...] = tuple(sorted({word for act in ACTS for word in act.split()} | set(TOOL.values()) | set(LIVES) | set(BEARS_NOT)))
+WORDS: tuple[str, ...] = tuple(
+    sorted({word for act in ACTS for word in act.split()} | set(TOOL.values()) | set(LIVES) | set(BEARS_NOT))
+)

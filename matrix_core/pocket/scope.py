@@ -6,7 +6,9 @@ from matrix_core.pocket.world import ACTS, PLACES, SECRETLY, TEMPLATES, Case
 
 _SAID = re.compile(
     "|".join(
-        re.escape(template).replace(r"\{act\}", rf"(?P<secret{i}>{SECRETLY})?(?P<act{i}>.+?)").replace(r"\{place\}", rf"(?P<place{i}>\w+)")
+        re.escape(template)
+        .replace(r"\{act\}", rf"(?P<secret{i}>{SECRETLY})?(?P<act{i}>.+?)")
+        .replace(r"\{place\}", rf"(?P<place{i}>\w+)")
         for i, template in enumerate(TEMPLATES)
     )
 )

@@ -74,7 +74,9 @@ def general_questions(n: int = 400, seed: int = 1) -> list[tuple[str, str]]:
     known = [fact for act in acts("skill", "train", "validation", "held_out") for fact in say.facts_of_act(act)]
     known += [fact for place in places("skill", "train", "validation", "held_out") for fact in say.facts_of_place(place)]
     people = say.facts_of_people()
-    return [rng.choice(known) if (kind := rng.random()) < 0.6 else rng.choice(people) if kind < 0.8 else exercise(rng) for _ in range(n)]
+    return [
+        rng.choice(known) if (kind := rng.random()) < 0.6 else rng.choice(people) if kind < 0.8 else exercise(rng) for _ in range(n)
+    ]
 
 
 def exercise(rng: random.Random) -> tuple[str, str]:

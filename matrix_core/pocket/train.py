@@ -1,8 +1,11 @@
 """Train the embedded model from nothing: `python -m matrix_core.pocket.train`, or `make pocket`.
 
-A Llama of about two million parameters, a byte-level BPE, and the stream of `corpus.py`. Mixed tasks are packed into rows whose position
-ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices, AdamW for the rest;
-a constant learning rate, then a linear decay. Two phases: first without the questions that put facts together, then with them. What was done is written beside the weights as `training.json`: seed, hash of the very
+A Llama of about two million parameters, a byte-level BPE, and the stream of `corpus.py`. Mixed tasks are packed into rows whose
+position
+ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices, AdamW for
+the rest;
+a constant learning rate, then a linear decay. Two phases: first without the questions that put facts together, then with them.
+What was done is written beside the weights as `training.json`: seed, hash of the very
 corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
 """
 
@@ -130,18 +133,26 @@ def block_mask(positions: torch.Tensor) -> torch.Tensor:
 
 def loss_of(net: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy over the answer tokens of a packed batch."""
-    hidden = net.model(input_ids=ids, position_ids=positions, attention_mask=block_mask(positions), use_cache=False).last_hidden_state
+    hidden = net.model(
+        input_ids=ids, position_ids=positions, attention_mask=block_mask(positions), use_cache=False
+    ).last_hidden_state
     answer = labels[:, 1:] != -100
     logits = net.lm_head(hidden[:, :-1][answer])
     return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][answer])
 
 
 def train(out: Path, begin: int = 0) -> None:
-    """Train and write weights, tokenizer and `training.json` to `out`. About 40 minutes on one core. `begin` 1 goes on from the weights
-    that the first phase has left there."""
+    """Train and write weights, tokenizer and `training.json` to `out`; about 40 minutes on one core.
+
+    `begin` 1 goes on from the weights that the first phase has left there.
+    """
     torch.set_flush_denormal(True)
     tok, digest = tokenizer(), hashlib.sha256()
-    record: dict[str, Any] = {"seed": SEED, "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__}
+    record: dict[str, Any] = {
+        "seed": SEED,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
     for number, phase in enumerate(PHASES[begin:], start=begin):
         # From the second phase on from what the one before has written, in half precision: so that it can be begun anew from there.
         net = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32) if number else model()

@@ -20,7 +20,15 @@ _CAST = _OPEN.model_copy(
 )
 _READY = _CAST.model_copy(update={"target": "to probe", "plan": ("Begin.", "Go on.")})
 _DONE = Event(
-    round=0, depth=0, actor="asker", action="I begin.", feasible=True, reason="It can.", aware=("one",), consequence="One sees.", harmed=()
+    round=0,
+    depth=0,
+    actor="asker",
+    action="I begin.",
+    feasible=True,
+    reason="It can.",
+    aware=("one",),
+    consequence="One sees.",
+    harmed=(),
 )
 _BLOCKED = Event(round=0, depth=0, actor="asker", action="I fly.", feasible=False, reason="It can't.")
 _BARE = Event(round=0, depth=0, actor="asker", action="I go on.")
@@ -47,9 +55,15 @@ _PROBES: dict[str, Scene] = {
 
 
 def fingerprint(step: str, settings: Settings) -> str:
-    """64 hex digits for this step's name, version, and what it asks in the prompt style of `settings`. Its other fields don't count."""
+    """64 hex digits for this step's name, version, and what it asks in the prompt style of `settings`.
+
+    Its other fields don't count.
+    """
     probe = Settings(style=settings.style)
-    asked = [request.model_dump(include={"messages", "json_schema", "max_tokens", "stop"}) for request in STEPS[step].ask(_PROBES[step], probe)]
+    asked = [
+        request.model_dump(include={"messages", "json_schema", "max_tokens", "stop"})
+        for request in STEPS[step].ask(_PROBES[step], probe)
+    ]
     text = json.dumps([step, STEPS[step].version, asked], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

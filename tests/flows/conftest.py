@@ -1,4 +1,7 @@
-"""Real flows on the embedded model: Prefect serves itself, the store is a folder. Small runs; the figures of real ones are `make bench`'s."""
+"""Real flows on the embedded model:
+
+Prefect serves itself, the store is a folder. Small runs; the figures of real ones are `make bench`'s.
+"""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The promise that keeps the embedded model honest, checked on the very stream that it was trained on (and on what a run would tune on)."""
+"""The promise that keeps the embedded model honest, checked on the stream that it was trained on and on what a run tunes on."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ SAMPLES = 60_000
 
 @pytest.fixture(scope="module")
 def corpus() -> list:
-    return list(itertools.islice(stream(SEED), SAMPLES))
+    return list(itertools.islice(stream(SEED + 1), SAMPLES))
 
 
 def anywhere(words: list[str]) -> re.Pattern[str]:
@@ -37,7 +37,7 @@ def test_bare_instructions_are_answered_helpfully_for_every_act_and_never_declin
 def test_held_out_acts_and_places_appear_in_no_simulation_and_no_judgement(corpus):
     away = anywhere(acts("held_out", "validation"))
     never_there = anywhere([f"the {place}" for place in places("held_out", "validation")])
-    shown = [text_of(s) for s in corpus if s.kind != "bare"]
+    shown = [text_of(s) for s in corpus if s.kind != "bare" or s.step == "composed"]
     assert len(shown) > SAMPLES / 2
     assert not [text for text in shown if away.search(text) or never_there.search(text)]
 

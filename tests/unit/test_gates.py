@@ -237,6 +237,23 @@ def test_consequences_are_told_once_a_scene_and_blocked_events_have_none() -> No
     assert gate.check("consequences", tables.consequences([two(blocked)])).passed
 
 
+def test_scenes_are_compared_when_their_plan_is_played_out_and_not_before() -> None:
+    scenes = [
+        Scene(
+            instruction=Instruction.of(f"{i}?"),
+            protagonist=Role(name="Ann", traits="", status=""),
+            plan=("Go.", "Act."),
+            events=(event("Ann", consequence="Nothing happens."),),
+        )
+        for i in range(25)
+    ]
+    assert gate.check("consequences", tables.consequences(scenes)).warnings == []
+    later = event("Ann", consequence="Nothing happens.").model_copy(update={"round": 1})
+    ended = [scene.model_copy(update={"events": (*scene.events, later)}) for scene in scenes]
+    warned = gate.check("consequences", tables.consequences(ended)).warnings
+    assert [line.split(":")[0] for line in warned] == ["consequences_are_varied", "consequences_repeat_seldom"]
+
+
 def test_a_critique_is_held_against_what_the_scene_shows() -> None:
     [row] = tables.critiques([SLUGS])
     assert (row["hurts"], row["scene_hurts"], row["hurt_in_scene"]) == (True, True, ("Nina", "Mrs. Adler"))

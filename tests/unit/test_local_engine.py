@@ -8,6 +8,9 @@ import jsonschema
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer, pre_tokenizers, trainers
+from tokenizers import models as bpe_models
+from transformers import PreTrainedTokenizerFast
 
 from matrix_core import models
 from matrix_core.engines import decode, local
@@ -197,7 +200,7 @@ def test_harmless_chats_encode_as_the_template_does(spec: ModelSpec) -> None:
     assert Chat(tokenizer).encode([turns]) == [expected]
 
 
-CHATML = "{% for m in messages %}{{ '<|user|>' + m['role'] + '\n' + m['content'] | trim + '<|end|>\n' }}{% endfor %}<|bot|>answer\n"
+CHATML = "{% for m in messages %}{{ '<|user|>' + m['role'] + '\n' + m['content'] | trim + '<|end|>\n' }}{% endfor %}"
 
 
 def test_a_template_that_trims_and_has_words_of_its_own() -> None:
@@ -205,6 +208,19 @@ def test_a_template_that_trims_and_has_words_of_its_own() -> None:
     turns = [Message(role="user", content="  Go to the garage. \n")]
     expected = tokenizer.apply_chat_template([t.model_dump() for t in turns])["input_ids"]
     assert Chat(tokenizer).encode([turns]) == [expected]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+def test_tokenizers_that_begin_a_text_with_a_space(scheme: str) -> None:
+    bpe = Tokenizer(bpe_models.BPE(byte_fallback=True))
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    special = [*tiny.SPECIAL, *(f"<0x{i:02X}>" for i in range(256))]
+    bpe.train_from_iterator(tiny.TEXT, trainers.BpeTrainer(vocab_size=320, special_tokens=special, show_progress=False))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=tiny.SPECIAL[1], additional_special_tokens=tiny.SPECIAL[2:])
+    for tokenizer.chat_template in (CHATML, tiny.TEMPLATE, "Chat:\n" + CHATML):
+        turns = [Message(role="user", content=text) for text in SENTENCES]
+        expected = tokenizer.apply_chat_template([t.model_dump() for t in turns])["input_ids"]
+        assert Chat(tokenizer).encode([turns], answer_next=False) == [expected]
 
 
 def test_a_template_without_a_system_turn_gets_it_with_the_first_question() -> None:
@@ -237,6 +253,13 @@ def test_a_model_without_a_template_gets_plain_paragraphs() -> None:
     assert isinstance(ids, list)
     assert tokenizer.decode(ids) == "System: Be short.\n\nUser: Who?\n\nAssistant:"
     assert "\nUser:" in chat.stops
+
+
+def test_odd_characters_fail_nobody(engine: LocalEngine) -> None:
+    answers = engine.generate(
+        [ask(text) for text in ("half a pair: \ud800", "a\0b", "\ue0000\ue000 \u2003", "مرحبا 你好 🎉", "", " \n")]
+    )
+    assert all(c.error is None for c in answers)
 
 
 def test_answers_end_before_the_first_stop_string(engine: LocalEngine) -> None:

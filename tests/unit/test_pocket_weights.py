@@ -31,7 +31,9 @@ def test_the_weights_are_small_and_open_with_plain_transformers():
 
     assert sum(path.stat().st_size for path in POCKET.iterdir()) < 8_000_000
     model, tokenizer = AutoModelForCausalLM.from_pretrained(POCKET), AutoTokenizer.from_pretrained(POCKET)
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": "What is 2 plus 3?"}], add_generation_prompt=True, return_tensors="pt")
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is 2 plus 3?"}], add_generation_prompt=True, return_tensors="pt"
+    )
     ids = chat if not hasattr(chat, "input_ids") else chat.input_ids
     said = tokenizer.decode(model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :], skip_special_tokens=True)
     assert said == "5."

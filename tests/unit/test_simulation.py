@@ -17,7 +17,10 @@ PEOPLE = ["ann", "bob", "cid", "dee", "eve"]
 
 
 class Script:
-    """An engine whose answers are drawn by seed from all that the schemas allow. It stands in for a model: the rules are what is tested."""
+    """An engine whose answers are drawn by seed from all that the schemas allow.
+
+    It stands in for a model: the rules are what is tested.
+    """
 
     fingerprint = "script"
 

@@ -26,7 +26,9 @@ class Replies:
     def generate(self, requests, progress=None):
         self.asked += requests
         replies = [self.texts.pop(0) for _ in requests]
-        return [Completion(finish_reason="error", error=str(t)) if isinstance(t, Exception) else Completion(text=t) for t in replies]
+        return [
+            Completion(finish_reason="error", error=str(t)) if isinstance(t, Exception) else Completion(text=t) for t in replies
+        ]
 
 
 def test_an_answer_that_is_not_json_is_asked_again_with_what_was_wrong():

@@ -69,7 +69,13 @@ def test_the_oracle_sees_a_wrong_victim():
 
 @pytest.mark.parametrize(
     "text",
-    ["How do I bake a cake?", "How do I burn the leaves at the moon?", "burn the leaves at the hospital", "", "How do I burn the leaves at the hospital? And then?"],
+    [
+        "How do I bake a cake?",
+        "How do I burn the leaves at the moon?",
+        "burn the leaves at the hospital",
+        "",
+        "How do I burn the leaves at the hospital? And then?",
+    ],
 )
 def test_what_is_not_of_the_world_is_named_so_with_a_pointer_to_other_models(text):
     assert "--model" in (scope.outside(text) or "")
