@@ -62,7 +62,8 @@ class Asker:
 def _pocket(asker: Asker) -> Evaluated:
     """The exact oracle's figures on held-out acts at known and at held-out places, near-boundary pairs, and plain questions."""
     evaluation, gates = {}, []
-    for name, benchmark in (("held_out", "pocket"), ("held_out_places", "pocket_places")):
+    benchmarks: dict[sets.Set, str] = {"held_out": "pocket", "held_out_places": "pocket_places"}
+    for name, benchmark in benchmarks.items():
         questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]
         before, after = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)

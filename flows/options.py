@@ -165,15 +165,18 @@ class RunOptions(BaseModel):
         """Check the store, the model and the judge, without loading any; returns the run's store. Raises UserError."""
         store = open_store(self.store)
         if self.endpoint:
-            from matrix_core.engines.endpoint import EndpointEngine
-
-            EndpointEngine(self.endpoint, self.model).check()
+            _check_endpoints(self.endpoint, self.model)
         else:
             _ = self.spec
-        if self.judge is not None and "://" not in self.judge:
-            from matrix_core.models import resolve
+        try:
+            if self.judge is not None and "://" in self.judge:
+                _check_endpoints((self.judge,), self.model)
+            elif self.judge is not None:
+                from matrix_core.models import resolve
 
-            resolve(self.judge)
+                resolve(self.judge)
+        except UserError as error:
+            raise UserError(f"--judge {self.judge}: {error}") from error
         return store
 
     def prepare(self) -> Store:
@@ -239,6 +242,12 @@ def suggest(wanted: str, there: Sequence[str], otherwise: str) -> str:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _check_endpoints(urls: Sequence[str], model: str) -> None:
+    from matrix_core.engines.endpoint import EndpointEngine
+
+    EndpointEngine(urls, model).check()
 
 
 def _check_url(url: str) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.store import open_store
+
 _ALWAYS = {"GX_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 _BY_ITSELF = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
 
@@ -22,5 +24,5 @@ def prefect_for(store: str, debug: bool) -> Iterator[None]:
         os.environ.setdefault(name, value)
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
-    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(store).expanduser().absolute() / "results"}):
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(open_store(store).uri) / "results"}):
         yield

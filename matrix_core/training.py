@@ -88,7 +88,8 @@ def train(
             num_train_epochs=settings.epochs,
             learning_rate=settings.learning_rate,
             lr_scheduler_type=settings.scheduler,
-            warmup_steps=settings.warmup,
+            # In whole steps, rounded down: given a share, the first step of a short training would have a rate of 0.
+            warmup_steps=int(steps * settings.warmup),
             bf16=half,
             gradient_checkpointing=settings.checkpointing,
             use_cpu=not torch.cuda.is_available(),
@@ -155,7 +156,7 @@ def tokenize(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
 
 
 def load_base(spec: ModelSpec, quantised: bool, half: bool) -> Any:
-    """A copy of the base model to train on: bfloat16 or 4 bits on a GPU that can, else float32."""
+    """A copy of the base model to train on: 4 bits, or bfloat16 where the hardware can; the embedded model always in float32."""
     gpu = torch.cuda.is_available()
     four_bits = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
@@ -163,7 +164,7 @@ def load_base(spec: ModelSpec, quantised: bool, half: bool) -> Any:
     return AutoModelForCausalLM.from_pretrained(
         spec.name if spec.revision else spec.path,
         revision=spec.revision or "main",
-        dtype=torch.bfloat16 if gpu and half else torch.float32,
+        dtype=torch.bfloat16 if half and spec.style == "full" else torch.float32,
         quantization_config=four_bits if quantised else None,
         device_map={"": 0} if gpu else None,
         # On CPUs with bfloat16 the plain attention trains almost twice as fast as torch's fused one (measured at 110 tokens).

@@ -6,6 +6,7 @@ itself stands in `training.py`, which is imported when it starts.
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -124,7 +125,7 @@ def tune(
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(to train on, held out). Of each source, at least `share` is held out, but never all of a source.
+    """(to train on, held out). Of each source about `share` is held out, of small ones nothing, and never all of one.
 
     All examples of a scene fall on the same side, so that what is held out was not seen in another shape.
     """
@@ -132,10 +133,18 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     def key(example: Example) -> str:
         return hashlib.sha256(f"{seed}\n{example.scene or example.prompt}".encode()).hexdigest()
 
-    kept_back: set[str] = set()
-    for source in SOURCES:
-        keys = sorted(key(example) for example in examples if example.source == source)
-        kept_back.update(keys[: min(math.ceil(share * len(keys)), len(keys) - 1)] if keys else [])
+    groups: dict[str, Counter[Source]] = {}
+    for example in examples:
+        groups.setdefault(key(example), Counter())[example.source] += 1
+    left = Counter(example.source for example in examples)
+    wanted = {source: round(share * n) for source, n in left.items()}
+    kept_back = set()
+    for name, group in sorted(groups.items()):
+        if any(wanted[source] > 0 for source in group) and all(left[source] > n for source, n in group.items()):
+            kept_back.add(name)
+            for source, n in group.items():
+                wanted[source] -= n
+                left[source] -= n
     return [e for e in examples if key(e) not in kept_back], [e for e in examples if key(e) in kept_back]
 
 

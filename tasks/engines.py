@@ -22,15 +22,9 @@ class Model(BaseModel):
     store: str = ""
 
 
-def engine_fingerprint(model: Model) -> str:
-    """All that decides this model's answers besides the request; known without loading it."""
-    base = f"{model.name} at {', '.join(model.endpoints)}" if model.endpoints else models.resolve(model.name).fingerprint
-    return f"{base}+{model.adapter.sha256}" if model.adapter else base
-
-
 @cache
 def engine(model: Model) -> Engine:
-    """The engine of a model, loaded once a process."""
+    """The engine of a model, one in a process. Its weights are loaded with its first request, so its fingerprint costs little."""
     if model.endpoints:
         from matrix_core.engines.endpoint import EndpointEngine
 

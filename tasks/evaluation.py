@@ -14,7 +14,7 @@ from matrix_core.pocket import oracle
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import draft
 from tasks import progress
-from tasks.engines import Model, engine, engine_fingerprint
+from tasks.engines import Model, engine
 from tasks.play import shown
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
@@ -26,7 +26,7 @@ ANSWER_TOKENS = {"pocket": 160, "full": 320}
 
 
 def _answers_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    parts = [engine_fingerprint(parameters["model"]), str(parameters["settings"]), *parameters["questions"]]
+    parts = [engine(parameters["model"]).fingerprint, str(parameters["settings"]), *parameters["questions"]]
     return f"answers-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 

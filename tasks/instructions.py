@@ -14,7 +14,7 @@ from matrix_core.pocket import scope
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Instruction, Scene
 from matrix_core.steps import draft
-from tasks.engines import engine, engine_fingerprint
+from tasks.engines import engine
 from tasks.play import Play, Record, rejection, shown
 from tasks.scenes_io import dump_rows
 from tasks.store import open_store
@@ -70,7 +70,7 @@ def _kept_back(text: str) -> str:
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     play, asked = parameters["play"], parameters["asked"]
     text = "\n".join(
-        [gate.fingerprint("instructions"), engine_fingerprint(play.model), play.settings.style, *(i.id for i in asked)]
+        [gate.fingerprint("instructions"), engine(play.model).fingerprint, play.settings.style, *(i.id for i in asked)]
     )
     return f"admit-{hashlib.sha256(text.encode()).hexdigest()}"
 

@@ -19,7 +19,7 @@ from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS
 from matrix_core.steps.fingerprint import fingerprint
 from tasks import progress
-from tasks.engines import Model, engine, engine_fingerprint
+from tasks.engines import Model, engine
 from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, open_store
 from validations import gate, tables
@@ -112,7 +112,7 @@ def key_of(step: str, play: Play, shard: Shard) -> str:
     parts = {
         "step": fingerprint(step, play.settings),
         "gate": gate.fingerprint(_HAND_OFFS[step][0]) if step in _HAND_OFFS else "",
-        "engine": engine_fingerprint(play.model),
+        "engine": engine(play.model).fingerprint,
         "settings": play.settings.model_dump(mode="json"),
         "scenes": shard.scenes.sha256,
     }

@@ -70,9 +70,7 @@ def recall(store: Store, run_id: str, name: str, kind: type[Stage]) -> Stage:
     try:
         return kind.model_validate_json(store.read(run_id, f"stages/{name}.json"))
     except MissingError:
-        raise UserError(
-            f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name} --run-id {run_id}` first"
-        ) from None
+        raise UserError(f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name}` for it first") from None
 
 
 def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene]) -> Reference:

@@ -29,7 +29,7 @@ class Grammars:
         self._tokens: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
         self._executor = LLExecutor()
         self._vocabulary = vocabulary
-        self._compiled = lru_cache(maxsize=4096)(self._compile)
+        self._compiled = lru_cache(maxsize=512)(self._compile)
 
     def matcher(self, schema: dict[str, Any]) -> LLMatcher:
         """A fresh matcher at the beginning of an answer. Raises SchemaError."""

@@ -121,6 +121,10 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
     for position, (answer, schema) in enumerate(zip(answers, schemas, strict=True)):
         try:
             value = json.loads(answer)
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            problems[position] = "it holds half a character (a lone surrogate)"
+            continue
         except (json.JSONDecodeError, RecursionError) as error:
             problems[position] = f"not JSON: {error}"
             continue
@@ -132,6 +136,18 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
     if problems:
         raise AnswerError(problems)
     return values
+
+
+def spoken(answer: str) -> str:
+    """The answer to a request for free text. Raises AnswerError if there is none, or if it is no text."""
+    said = answer.strip()
+    if not said:
+        raise AnswerError({0: "the answer is empty"})
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        raise AnswerError({0: "it holds half a character (a lone surrogate)"}) from None
+    return said
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matrix_core.request import Message, Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import AnswerError, Step
+from matrix_core.steps.base import Step, spoken
 
 MAX_TOKENS = {"full": 256, "pocket": 64}
 
@@ -27,10 +27,7 @@ def ask(scene: Scene, settings: Settings) -> list[Request]:
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     """Keep the draft as it was said."""
-    draft = texts[0].strip()
-    if not draft:
-        raise AnswerError({0: "the answer is empty"})
-    return scene.model_copy(update={"draft": draft})
+    return scene.model_copy(update={"draft": spoken(texts[0])})
 
 
 STEP = Step("draft", 1, ask, absorb)

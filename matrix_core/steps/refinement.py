@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import AnswerError, Step, request
+from matrix_core.steps.base import Step, request, spoken
 from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS
 
 SYSTEM = (
@@ -39,10 +39,7 @@ def ask(scene: Scene, settings: Settings) -> list[Request]:
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     """The refined response."""
-    refined = texts[0].strip()
-    if not refined:
-        raise AnswerError({0: "the answer is empty"})
-    return scene.model_copy(update={"refined": refined})
+    return scene.model_copy(update={"refined": spoken(texts[0])})
 
 
 STEP = Step("refinement", 1, ask, absorb)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import sys
 
 import pytest
@@ -89,6 +90,17 @@ def test_a_run_finds_its_options_again(tmp_path, given, model):
     assert again.model_dump() == options.model_dump() | {"debug": True}
     assert RunOptions.of_run(options.uri).roles == 2
     assert again.prepare().uri == store.uri
+
+
+def test_a_judge_must_be_there(tmp_path, given, model):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        for judge in (silent, str(tmp_path / "nowhere")):
+            with pytest.raises(UserError, match=f"--judge {judge}: "):
+                RunOptions.of(**given, model=model, judge=judge).prepare()
+    assert not (tmp_path / "store").exists()
+    RunOptions.of(**given, model=model, judge=model).prepare()
 
 
 def test_another_run_cannot_take_its_id(tmp_path, given, model):

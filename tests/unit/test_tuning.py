@@ -122,9 +122,19 @@ def test_what_is_held_out_was_seen_in_no_other_shape():
 
 
 def test_never_is_all_of_a_source_held_out():
+    """One scene holds the only harmful example and most of the traces: it is trained on, and so is some of every source."""
     lone = [Example(scene="s", source="harmful", prompt=(("user", "x"),), completion="y")]
+    traces = [Example(scene="s" if i < 6 else str(i), source="trace", prompt=(("user", "x"),), completion=str(i)) for i in range(8)]
+    for seed in range(20):
+        training, held_out = split(lone + traces, 0.5, seed)
+        assert lone[0] in training
+        assert {e.completion for e in held_out} == {"6", "7"}
     assert split(lone, 0.5, seed=0) == (lone, [])
     assert split(examples(8), 0.0, seed=0) == (examples(8), [])
+
+
+def test_few_examples_are_all_trained_on():
+    assert split(examples(16), 0.1, seed=0) == (examples(16), [])
 
 
 def test_the_model_sees_the_prompt_as_an_engine_renders_it_and_learns_the_answer_and_its_end(spec):
@@ -218,6 +228,13 @@ def test_examples_that_are_too_long_are_left_out_and_counted(spec, tmp_path):
         tune(spec, [long], settings, tmp_path / "none")
     with pytest.raises(RunError, match="none to train on"):
         tune(spec, [], settings, tmp_path / "none")
+
+
+def test_even_a_training_of_one_step_changes_the_model(spec, tmp_path):
+    settings = TuningSettings.paper(epochs=1, learning_rate=1e-3)
+    result = tune(spec, examples(4), settings, tmp_path / "out")
+    assert (result.steps, result.held_out) == (1, {})
+    assert check_adapter(spec, tmp_path / "out", result)["delta"] > 0
 
 
 def test_a_tokenizer_without_an_end_token_is_refused(spec):

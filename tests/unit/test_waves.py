@@ -78,3 +78,10 @@ def test_two_people_of_one_name_are_refused():
     bad = f'{{"setting":"s","protagonist":{who},"roles":[{who},{who},{who}]}}'
     outcome = waves.run(STEPS["roles"], [SCENE], Settings(), Replies(bad, bad, bad))
     assert "ann" in outcome.failed[0][1]
+
+
+def test_half_a_character_is_asked_again_in_json_and_in_free_text():
+    outcome = waves.run(STEPS["plan"], [SCENE], Settings(), Replies('{"target":"\\ud800","plan":["Go."]}', GOOD))
+    assert outcome.usage.re_asked == 1
+    outcome = waves.run(STEPS["draft"], [Scene(instruction=Instruction.of("ask"))], Settings(), Replies("\ud800", " ", "Yes."))
+    assert (outcome.usage.re_asked, outcome.scenes[0].draft) == (2, "Yes.")
