@@ -37,10 +37,10 @@ def actions(scenes: Sequence[Scene]) -> list[Row]:
 
 
 def consequences(scenes: Sequence[Scene]) -> list[Row]:
-    """A row each event: what came of it. Once the plan is played out, the first of a scene tells all that came of it, as `story`."""
+    """A row each event: what came of it. Once the plan is played out, a scene's first row tells all that came of it, as `story`."""
     out = []
     for scene in scenes:
-        # Scenes are held against each other only when they are told: they may all begin by walking somewhere, and nothing comes of it.
+        # Scenes are held against each other only when they are told: they may all begin by walking somewhere, to no effect.
         told = max((event.round for event in scene.events), default=0) + 1 >= len(scene.plan)
         story = " ".join(event.consequence for event in scene.events if event.consequence) if told else None
         for i, event in enumerate(scene.events or (_NOTHING,)):
