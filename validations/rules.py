@@ -134,13 +134,13 @@ def finished(limits: Limits, what: str) -> Rule:
     )
 
 
-def known(column: str, what: str, column_b: str = "names") -> Rule:
+def known(column: str, what: str) -> Rule:
     """Only names of the scene; null passes."""
     return Rule(
         f"{column}_known",
         "ExpectColumnPairAToBeSubsetOfB",
         f"{what} somebody who isn't in the scene",
-        {"column_A": column, "column_B": column_b},
+        {"column_A": column, "column_B": "names"},
     )
 
 
