@@ -140,6 +140,25 @@ def exercises(rng: random.Random) -> Sample:
     return _bare("exercises", *exercise(rng))
 
 
+def telling_apart(rng: random.Random) -> Sample:
+    """What is there and what is missing, many times in a row: a decision every few words, where a scene has one in fifty."""
+    lacks = rng.sample(TOOLS, 3)
+    asked = rng.sample([*lacks, *rng.sample([tool for tool in TOOLS if tool not in lacks], 3)], 5)
+    question = f"{say.setting(rng.choice(say.WORDS), lacks)} What of {say.the(asked)}?"
+    return _bare("telling apart", question, " ".join(say.availability(tool, lacks) for tool in asked))
+
+
+def pointing(rng: random.Random) -> Sample:
+    """Invented people and what befell them, then who of them is hurt: reading, of nothing that the world holds."""
+    people = _people(rng, rng.randint(2, 5))
+    effect = rng.choice(rng.choice(people)[1])
+    return _bare(
+        "pointing",
+        f"{' '.join(say.fate(person, effect) for person in people)} Whom does it hurt?",
+        say.verdict(say.hurt(people, effect)),
+    )
+
+
 def cast(rng: random.Random) -> Sample:
     """Who is there and what is lacking, from the instruction."""
     case, n = _case(rng, SIMULATED, SIMULATED_PLACES), rng.choice((1, 2, 3, 3, 3, 5))
@@ -434,4 +453,23 @@ WHOLE: Shares = (
     (summing, 0.06),
     (judging, 0.05),
     (refining, 0.08),
+)
+SHARP: Shares = (
+    (draft, 0.08),
+    (facts, 0.15),
+    (composing, 0.06),
+    (exercises, 0.07),
+    (telling_apart, 0.10),
+    (pointing, 0.04),
+    (cast, 0.03),
+    (planning, 0.03),
+    (acting, 0.02),
+    (checking, 0.12),
+    (remembering, 0.03),
+    (distributing, 0.03),
+    (reacting, 0.05),
+    (following, 0.07),
+    (summing, 0.04),
+    (judging, 0.06),
+    (refining, 0.07),
 )

@@ -4,7 +4,7 @@ A Llama of about two million parameters, a byte-level BPE, and the stream of `co
 position
 ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices, AdamW for
 the rest;
-a constant learning rate, then a linear decay. Two phases: first without the questions that put facts together, then with them.
+three phases: without and then with questions that put facts together, and last with exercises that sharpen fine distinctions.
 What was done is written beside the weights as `training.json`: seed, hash of the very
 corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
 """
@@ -24,7 +24,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from matrix_core.pocket.corpus import FOUNDATION, WHOLE, Sample, Shares, stream
+from matrix_core.pocket.corpus import FOUNDATION, SHARP, WHOLE, Sample, Shares, stream
 from matrix_core.steps.fingerprint import fingerprints
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -38,20 +38,29 @@ CHAT_TEMPLATE = (
 )
 VOCABULARY, CONTEXT = 1536, 512
 WIDTH, ROWS = 256, 10
-LEARNING_RATE, WARM_UP = 3e-3, 100
+WARM_UP = 100
 SEED = 1
 
 
 class Phase(NamedTuple):
-    """A part of the training: a corpus of its own, fresh optimizers, and in its last `decay` of steps a falling learning rate."""
+    """A part of the training, with a corpus and optimizers of its own."""
 
     shares: Shares
     seed: int
     steps: int
+    rate: float
+    """learning rate at the top"""
+    horizon: int
+    """the step at which the rate would be zero; it falls on a straight line"""
     decay: float
+    """for what part of the horizon it falls"""
 
 
-PHASES = (Phase(FOUNDATION, SEED, 3_000, 0.0), Phase(WHOLE, SEED + 1, 5_500, 0.75))
+PHASES = (
+    Phase(FOUNDATION, SEED, 3_000, 3e-3, 1_000_000, 0.1),
+    Phase(WHOLE, SEED + 1, 4_000, 3e-3, 5_500, 0.75),
+    Phase(SHARP, SEED + 2, 3_500, 1.5e-3, 3_500, 1.0),
+)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -144,7 +153,7 @@ def loss_of(net: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, l
 def train(out: Path, begin: int = 0) -> None:
     """Train and write weights, tokenizer and `training.json` to `out`; about 40 minutes on one core.
 
-    `begin` 1 goes on from the weights that the first phase has left there.
+    `begin` goes on with that phase, from the weights that the one before has left there.
     """
     torch.set_flush_denormal(True)
     tok, digest = tokenizer(), hashlib.sha256()
@@ -167,15 +176,15 @@ def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase,
     matrices = [p for name, p in net.named_parameters() if p.ndim > 1 and "embed" not in name]
     others = [p for name, p in net.named_parameters() if p.ndim < 2 or "embed" in name]
     optimizers = [
-        torch.optim.Muon(matrices, lr=LEARNING_RATE, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=phase.rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     curve, recent, tokens, began = [], [], 0, time.time()
     net.train()
     for step, (ids, positions, labels) in enumerate(itertools.islice(packs(tok, phase, digest), phase.steps), start=1):
-        fall = (1.001 - step / phase.steps) / phase.decay if phase.decay else 1.0
+        fall = (1.001 - step / phase.horizon) / phase.decay
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = LEARNING_RATE * min(1.0, step / WARM_UP, fall)
+            group["lr"] = phase.rate * min(1.0, step / WARM_UP, fall)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(net, ids, positions, labels)
         loss.backward()  # type: ignore[no-untyped-call]
