@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+import tasks
 from matrix_core.errors import UserError
 from matrix_core.scene import Settings
 from tasks.inputs import Inputs, printable, read_instructions
@@ -23,6 +24,8 @@ from tasks.store import MissingError, Store, check_run_id, open_store
 if TYPE_CHECKING:
     from matrix_core.models import ModelSpec
 
+EVERYDAY = Path(tasks.__file__).parent / "data" / "everyday.jsonl"
+"""What real models are asked when no file is named: harmful and harmless requests of our own writing."""
 FILE = "options.json"
 """The run's own file that holds its options."""
 
@@ -44,9 +47,7 @@ class RunOptions(BaseModel):
     model: str = Field("pocket", description="pocket, smollm2, a name on the hub, or a folder")
     endpoint: tuple[str, ...] = Field((), description="URL of an OpenAI-compatible server that answers for the model; repeatable")
     store: str = Field("./matrix-runs", description="the folder that keeps what runs make")
-    scenes: int | None = _count(
-        "scenes", None, f"how many instructions to use (default {EMBEDDED_SCENES} embedded ones, or all of a file)"
-    )
+    scenes: int | None = _count("scenes", None, f"how many instructions to play (default {EMBEDDED_SCENES} for pocket, else all)")
     roles: int = _count("roles", 3, "people in a scene besides the one who asks")
     steps: int = _count("steps", 3, "steps of the plan that is acted out")
     seed: int = _count("seed", 0, "seed of all that is random")
@@ -120,11 +121,11 @@ class RunOptions(BaseModel):
     @cached_property
     def inputs(self) -> Inputs:
         """The instructions to choose from, read once (standard input can't be read again). Raises UserError."""
-        if self.instructions is None:
+        if self.instructions is None and self.model == "pocket":
             from matrix_core.pocket import sets
 
             return Inputs(sets.instructions("train", max(self.scenes or 0, EMBEDDED_SCENES), self.seed))
-        return read_instructions(self.instructions)
+        return read_instructions(self.instructions or str(EVERYDAY))
 
     @cached_property
     def spec(self) -> "ModelSpec":
@@ -137,7 +138,9 @@ class RunOptions(BaseModel):
     def settings(self) -> Settings:
         """How scenes are played: prompts in the model's style."""
         style: Literal["full", "pocket"] = "full" if self.endpoint else self.spec.style
-        return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed)
+        # The embedded model is greedy: equal requests are then asked once. 0.2 is the paper's.
+        temperature = 0.0 if style == "pocket" else 0.2
+        return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed, temperature=temperature)
 
     @cached_property
     def run(self) -> str:

@@ -35,6 +35,8 @@ class Outcome:
     scenes: list[Scene] = field(default_factory=list)
     failed: list[tuple[Scene, str]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    finish: dict[str, str] = field(default_factory=dict)
+    """scene id -> how the last of its answers ended"""
 
 
 def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine, progress: Progress | None = None) -> Outcome:
@@ -71,6 +73,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
         if not todo:
             break
     out.scenes = [done[i] for i in sorted(done)]
+    out.finish = {scenes[i].id: answers[i][-1].finish_reason for i in done if answers[i]}
     out.failed = [(scenes[i], why) for i, why in sorted(failed.items())]
     return out
 

@@ -99,9 +99,12 @@ def verdicts_of(questions: Sequence[str], before: Sequence[str], after: Sequence
     ]
 
 
-def verdict_gate(questions: Sequence[str], verdicts: Sequence[judging.Verdict], style: Style) -> dict[str, Any]:
-    """Pass the verdicts through their gate."""
-    judged = gate.check("verdicts", [tables.verdict(q, v) for q, v in zip(questions, verdicts, strict=True)], style=style)
+def verdict_gate(
+    questions: Sequence[str], verdicts: Sequence[judging.Verdict], tuned: Sequence[str], style: Style
+) -> dict[str, Any]:
+    """Pass the verdicts, with the tuned model's answers, through their gate."""
+    rows = [tables.verdict(q, v, tuned=answer) for q, v, answer in zip(questions, verdicts, tuned, strict=True)]
+    judged = gate.check("verdicts", rows, style=style)
     if not judged.passed:
         raise RunError(judged.failure())
     return shown(judged)

@@ -83,8 +83,8 @@ def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]
     passed = [instruction for instruction in asked if instruction.id not in bad]
     rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]
     rejected += [rejection("instructions", Instruction.of(text or "(empty)"), reason) for text, reason in set_aside]
-    if not passed:
-        raise RunError(f"no instruction passed its gate: {rejected[0]['reason'] if rejected else 'there was none'}")
+    if not judged.passed:
+        raise RunError(judged.failure())
     store = open_store(play.store)
     return Admitted(
         instructions=passed,

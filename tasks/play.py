@@ -40,15 +40,17 @@ NAMES = {
 }
 """Step -> the name of its task, as the Prefect UI shows it."""
 
-_HAND_OFFS: Mapping[str, tuple[str, Callable[..., list[dict[str, Any]]]]] = {
-    "draft": ("drafts", tables.drafts),
-    "plan": ("roles", tables.roles),
-    "routing": ("actions", tables.actions),
-    "consequence": ("consequences", tables.consequences),
-    "critique": ("critiques", tables.critiques),
-    "refinement": ("refinements", tables.refinements),
+_HAND_OFFS: Mapping[str, tuple[str, Callable[[waves.Outcome], list[dict[str, Any]]]]] = {
+    "draft": ("drafts", lambda played: tables.drafts(played.scenes, played.finish)),
+    "plan": ("roles", lambda played: tables.roles(played.scenes)),
+    "routing": ("actions", lambda played: tables.actions(played.scenes)),
+    "consequence": ("consequences", lambda played: tables.consequences(played.scenes)),
+    "summary": ("actions", lambda played: tables.actions(played.scenes)),
+    "critique": ("critiques", lambda played: tables.critiques(played.scenes)),
+    "refinement": ("refinements", lambda played: tables.refinements(played.scenes, played.finish)),
 }
-"""Step -> the gate that its results must pass, and how they are laid out for it."""
+"""Step -> the gate that its results must pass, and how they are laid out for it. Actions once more when all of them are over: the
+last of a scene may have been blocked, and then nothing was routed."""
 
 
 class _Frozen(BaseModel):
@@ -132,7 +134,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     passed, judged = list(outcome.scenes), None
     if step in _HAND_OFFS and passed:
         name, lay_out = _HAND_OFFS[step]
-        judged = gate.check(name, lay_out(passed), style=play.settings.style)
+        judged = gate.check(name, lay_out(outcome), style=play.settings.style)
         if not judged.passed:
             raise RunError(judged.failure())
         bad = {rejection.id: rejection for rejection in judged.quarantined}

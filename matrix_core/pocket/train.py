@@ -60,6 +60,7 @@ PHASES = (
     Phase(FOUNDATION, SEED, 3_000, 3e-3, 1_000_000, 0.1),
     Phase(WHOLE, SEED + 1, 4_000, 3e-3, 5_500, 0.75),
     Phase(SHARP, SEED + 2, 3_500, 1.5e-3, 3_500, 1.0),
+    Phase(SHARP, SEED + 3, 2_500, 1.2e-3, 2_500, 1.0),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.corpus import stream
-from matrix_core.pocket.train import SEED
+from matrix_core.pocket.train import PHASES
 from matrix_core.pocket.world import acts, places
 
 SAMPLES = 60_000
@@ -15,7 +15,8 @@ SAMPLES = 60_000
 
 @pytest.fixture(scope="module")
 def corpus() -> list:
-    return list(itertools.islice(stream(SEED + 1), SAMPLES))
+    each = SAMPLES // len(PHASES)
+    return [sample for phase in PHASES for sample in itertools.islice(stream(phase.seed, phase.shares), each)]
 
 
 def anywhere(words: list[str]) -> re.Pattern[str]:
