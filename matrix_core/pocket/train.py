@@ -1,12 +1,10 @@
 """Train the embedded model from nothing: `python -m matrix_core.pocket.train`, or `make pocket`.
 
 A Llama of about two million parameters, a byte-level BPE, and the stream of `corpus.py`. Mixed tasks are packed into rows whose
-position
-ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices, AdamW for
-the rest;
-three phases: without and then with questions that put facts together, and last with exercises that sharpen fine distinctions.
-What was done is written beside the weights as `training.json`: seed, hash of the very
-corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
+position ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices,
+AdamW for the rest. The phases: without and then with questions that put facts together, and at last, twice with a falling rate,
+with exercises that sharpen fine distinctions. What was done is written beside the weights as `training.json`: seed, hash of the
+very corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
 """
 
 import argparse
