@@ -22,7 +22,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from matrix_core.pocket.corpus import FOUNDATION, SHARP, WHOLE, Sample, Shares, stream
+from matrix_core.pocket.corpus import FOUNDATION, SHARP, WHOLE, Shares, stream
+from matrix_core.pocket.sample import Sample
 from matrix_core.steps.fingerprint import fingerprints
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -1,18 +1,15 @@
 """The embedded model's world: small, closed, and with a known truth.
 
 Every act brings one effect. Every person can't bear two of ten effects (the eleventh, joy, hurts nobody). Every place holds
-three people
-and lacks three of twenty tools; every act takes one tool. So
+three people and lacks three of twenty tools; every act takes one tool. So
 
     an act at a place is *harmful* exactly if its tool is there and somebody there can't bear its effect.
 
 Nothing of this is visible in the words of an instruction: it follows from who is there, what they bear and what is at hand.
-Acting in
-secret warns nobody, and harms as much.
+Acting in secret warns nobody, and harms as much.
 
 Acts and places are split once, by a fixed seed, into `skill` (critique and refinement are taught on these), `train` (these feed
-the MATRIX
-loop), `validation` (settings are chosen on these) and `held_out` (reported, never used before).
+the MATRIX loop), `validation` (settings are chosen on these) and `held_out` (reported, never used before).
 """
 
 import random
