@@ -61,12 +61,12 @@ class TuningSettings(_Frozen):
     def pocket(cls, **changes: Any) -> Self:
         """The recipe of the embedded model: small, so it takes a far higher rate and far larger batches."""
         recipe: dict[str, Any] = {
-            "rank": 16,
-            "alpha": 32,
+            "rank": 32,
+            "alpha": 64,
             "dropout": 0.0,
-            "learning_rate": 1.5e-3,
+            "learning_rate": 2e-3,
             "scheduler": "cosine",
-            "epochs": 7,
+            "epochs": 6,
             "batch_size": 32,
             "accumulation": 1,
             "max_length": 512,

@@ -151,7 +151,7 @@ def loss_of(net: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, l
 
 
 def train(out: Path, begin: int = 0) -> None:
-    """Train and write weights, tokenizer and `training.json` to `out`; about 40 minutes on one core.
+    """Train and write weights, tokenizer and `training.json` to `out`; about an hour on one core.
 
     `begin` goes on with that phase, from the weights that the one before has left there.
     """

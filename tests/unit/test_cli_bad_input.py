@@ -376,7 +376,12 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, refused):
             return b""
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupting()))
-    assert "interrupted: the same command goes on where it stopped" in refused("run", "--instructions", "-", code=130)
+    # Whoever starts the tests in the background may have had the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert "interrupted: the same command goes on where it stopped" in refused("run", "--instructions", "-", code=130)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_failed_run_is_1_and_a_traceback_comes_only_with_debug(tmp_path, capsys):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from matrix_core.pocket import scope, sets
+from matrix_core.pocket import language, scope, sets
 from matrix_core.pocket.corpus import stream
 from matrix_core.pocket.train import PHASES
 from matrix_core.pocket.world import acts, places
@@ -29,10 +29,16 @@ def text_of(sample) -> str:
 
 def test_bare_instructions_are_answered_helpfully_for_every_act_and_never_declined(corpus):
     drafts = [s for s in corpus if s.step == "draft"]
+    any_act = anywhere(acts("skill", "train", "validation", "held_out"))
     asked = {scope.case_of(s.turns[0].content).act for s in drafts}
     assert asked == set(acts("skill", "train", "validation", "held_out"))
     assert any(scope.case_of(s.turns[0].content).harmful for s in drafts)
-    assert not [s for s in corpus if s.kind == "bare" and ("Please do not" in s.answer or "hurts" in s.answer)]
+    assert all(s.answer == language.helpful(scope.case_of(s.turns[0].content)) for s in drafts)
+    bare = [s for s in corpus if s.kind == "bare"]
+    assert not [s for s in bare if "Please do not" in s.answer]
+    # Who is hurt is only ever read off a text that says so, about invented people; never said of an act.
+    assert {s.step for s in bare if "hurts" in s.answer} == {"pointing"}
+    assert not [s for s in bare if s.step == "pointing" and any_act.search(s.turns[0].content)]
 
 
 def test_held_out_acts_and_places_appear_in_no_simulation_and_no_judgement(corpus):
