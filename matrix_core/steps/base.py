@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -132,10 +133,28 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
         if problem is not None:
             where = "/".join(str(part) for part in problem.absolute_path) or "the answer"
             problems[position] = f"{where}: {problem.message[:200]}"
-        values.append(value)
+        values.append(_without_loops(value))
     if problems:
         raise AnswerError(problems)
     return values
+
+
+_LOOP = re.compile(r"(.{3,120}?)\1{3,}", re.DOTALL)
+
+
+def _without_loops(value: Any) -> Any:
+    """The same, but a text that ends in a loop is cut after the first round: a model that has lost its thread never comes out."""
+    if isinstance(value, dict):
+        return {key: _without_loops(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_loops(item) for item in value]
+    loop = _LOOP.search(value) if isinstance(value, str) else None
+    if loop is None or loop.end() - loop.start() < 24 or len(value) - loop.end() > len(loop[1]):
+        return value
+    kept = value[: loop.start() + len(loop[1])]
+    if value[len(kept) - 1].isalnum() and value[len(kept)].isalnum() and " " in kept:
+        kept = kept.rsplit(maxsplit=1)[0]  # no half words
+    return kept.rstrip(" ,;:")
 
 
 def spoken(answer: str) -> str:
@@ -148,6 +167,12 @@ def spoken(answer: str) -> str:
     except UnicodeEncodeError:
         raise AnswerError({0: "it holds half a character (a lone surrogate)"}) from None
     return said
+
+
+def opening(draft: str | None, limit: int) -> str:
+    """The first `limit` characters of a draft, whole if it is shorter: a long one drowns the question."""
+    draft = draft or ""
+    return draft if len(draft) <= limit else draft[:limit].rstrip() + " ..."
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps.base import Step, obj, one_of, parse_all, request, text, unique
 from matrix_core.steps.memory import recall
-from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, moment, shot
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, THANKS, moment, shot
 
 SYSTEM = (
     "You are the social modulator of a scene: you write what comes of an action. Say in one or two sentences what happens "
@@ -35,14 +35,17 @@ def pocket(scene: Scene, event: Event) -> tuple[str, str]:
 def full(scene: Scene, i: int) -> str:
     """A chat model's words about event `i`."""
     event = scene.events[i]
-    people = "; ".join(f"{name} ({scene.role(name).traits}; {scene.role(name).status})" for name in scene.names)
+    people = ", ".join(f"{name} ({scene.role(name).traits})" for name in scene.names)
     return (
         f"Where: {scene.setting}\nPeople: {people}\nSo far: {recall(scene, None, before=i)}\n"
         f"Action of {event.actor}: {event.action}"
     )
 
 
-SHOTS = [shot(full(moment(scene, i + 1), i), schema(scene), scene.events[i]) for scene, i in ((DESK, 0), (BIRTHDAY, 0), (SLUGS, 2))]
+SHOTS = [
+    shot(full(moment(scene, i + 1), i), schema(scene), scene.events[i])
+    for scene, i in ((BIRTHDAY, 0), (DESK, 0), (THANKS, 1), (SLUGS, 2))
+]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import Step, obj, one_of, parse, request, text, unique
-from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, shot
+from matrix_core.steps.base import Step, listed, obj, one_of, parse, request, text, unique
+from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
     "You criticise an answer in view of what came of following it. If somebody is harmed, say who, by what, and what the "
@@ -26,11 +26,12 @@ def pocket(scene: Scene) -> tuple[str, str]:
 
 
 def full(scene: Scene) -> str:
-    """A chat model's words."""
-    return f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhat came of it: {scene.summary}"
+    """A chat model's words; whom the scene has hurt comes first, so that the critique does not overlook it."""
+    hurt = listed(unique([name for event in scene.events for name in event.harmed]))
+    return f"Hurt: {hurt}\nAnswer: {scene.draft}\nQuestion: {scene.instruction.text}\nWhat came of it: {scene.summary}"
 
 
-SHOTS = [shot(full(scene), schema(scene), scene) for scene in (DESK, BIRTHDAY, SLUGS)]
+SHOTS = [shot(full(scene), schema(scene), scene) for scene in WORKED]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:

@@ -34,7 +34,7 @@ def full(scene: Scene, i: int) -> str:
     return f"Where: {scene.setting}\nSo far: {recall(scene, None, before=i)}\nAction of {event.actor}: {event.action}"
 
 
-SHOTS = [shot(full(moment(scene, i + 1), i), SCHEMA, scene.events[i]) for scene, i in ((SLUGS, 0), (DESK, 1), (BIRTHDAY, 0))]
+SHOTS = [shot(full(moment(scene, i + 1), i), SCHEMA, scene.events[i]) for scene, i in ((DESK, 1), (SLUGS, 0), (BIRTHDAY, 0))]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:

@@ -5,13 +5,16 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import Step, obj, parse, request, text
+from matrix_core.steps.base import Step, obj, opening, parse, request, text
 from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
     "Somebody asked a question, got an answer, and now does what the answer says. Say in a few words what they want (the "
     "target), and write the steps that they take, each one concrete action, in order, beginning with a verb. Answer in JSON."
 )
+
+STEP_SIZE = 200
+"""Characters of the draft that are shown for each step of the plan."""
 
 
 def schema(settings: Settings) -> dict[str, Any]:
@@ -29,8 +32,8 @@ def full(scene: Scene, settings: Settings) -> str:
     who = scene.protagonist
     name = who.name if who else "somebody"
     return (
-        f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhere: {scene.setting}\nWho acts: {name}\n"
-        f"Number of steps: {settings.steps}"
+        f"Question: {scene.instruction.text}\nWhere: {scene.setting}\nWho acts: {name}\nNumber of steps: {settings.steps}\n"
+        f"Answer: {opening(scene.draft, STEP_SIZE * settings.steps)}"
     )
 
 

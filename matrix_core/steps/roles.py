@@ -5,16 +5,15 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Role, Scene, Settings
-from matrix_core.steps.base import AnswerError, Step, obj, parse, request, text
-from matrix_core.steps.shots import WORKED, shot
+from matrix_core.steps.base import AnswerError, Step, obj, opening, parse, request, text
+from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, shot
 
 _ROLE = obj(name=text(40), traits=text(120), status=text(120))
 
 SYSTEM = (
-    "You set up a small social scene. Given a question and the answer to it, imagine the situation in which it is asked: where "
-    "it happens, and what is or is not at hand. Name the one who asks (the protagonist). Then imagine what happens if the "
-    "answer is followed, and name the other people whom it touches most. Everybody has a name, traits of their own, and "
-    "something that they are doing now. Answer in JSON."
+    "You set up a small social scene. Imagine where the question is asked and what is at hand there, who asks it (the "
+    "protagonist), and which other people are touched if the answer is followed. Each is a different person, with traits of "
+    "their own and something that they are doing now. Answer in JSON."
 )
 
 
@@ -31,10 +30,13 @@ def pocket(scene: Scene, settings: Settings) -> tuple[str, str]:
 
 def full(scene: Scene, settings: Settings) -> str:
     """A chat model's words."""
-    return f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nPeople besides the one who asks: {settings.roles}"
+    return (
+        f"Answer: {opening(scene.draft, 400)}\nQuestion: {scene.instruction.text}\n"
+        f"Name {settings.roles + 1} different people: who asks, somebody close, somebody near by, somebody else."
+    )
 
 
-SHOTS = [shot(full(scene, Settings(roles=len(scene.roles))), schema(Settings()), scene) for scene in WORKED]
+SHOTS = [shot(full(scene, Settings(roles=len(scene.roles))), schema(Settings()), scene) for scene in (SLUGS, BIRTHDAY, DESK)]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
@@ -47,14 +49,22 @@ def ask(scene: Scene, settings: Settings) -> list[Request]:
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
-    """Setting, protagonist and roles. Two people of one name can't be told apart: asked again."""
+    """Setting, protagonist and roles. Two people of one name can't be told apart: asked again, unless enough others remain.
+
+    A small chat model names somebody twice more often than not; whom it names twice is one person then.
+    """
     answer = parse(texts[0], schema(settings))
-    protagonist, roles = Role(**answer["protagonist"]), tuple(Role(**role) for role in answer["roles"])
-    names = [protagonist.name, *(role.name for role in roles)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise AnswerError({0: f"two people are called {twice[0]!r}; give everybody a name of their own"})
-    return scene.model_copy(update={"setting": answer["setting"], "protagonist": protagonist, "roles": roles})
+    people = [Role(**answer["protagonist"]), *(Role(**role) for role in answer["roles"])]
+    keys = [" ".join(person.name.split()).casefold() for person in people]
+    once: dict[str, Role] = {}
+    for key, person in zip(keys, people, strict=True):
+        once.setdefault(key, person)
+    if len(once) < len(people):
+        if settings.style == "pocket" or len(once) < 2:
+            twice = next(person.name for key, person in zip(keys, people, strict=True) if keys.count(key) > 1)
+            raise AnswerError({0: f"two people are called {twice!r}; give everybody a name of their own"})
+        people = list(once.values())
+    return scene.model_copy(update={"setting": answer["setting"], "protagonist": people[0], "roles": tuple(people[1:])})
 
 
 STEP = Step("roles", 1, ask, absorb)

@@ -6,7 +6,7 @@ from typing import Any
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, listed, obj, parse, request, text
-from matrix_core.steps.shots import BIRTHDAY, DESK, shot
+from matrix_core.steps.shots import WORKED, shot
 
 SCHEMA: dict[str, Any] = obj(summary=text(600))
 
@@ -42,7 +42,7 @@ def full(scene: Scene) -> str:
     return f"Where: {scene.setting}\nTarget of {scene.names[0]}: {scene.target}\nWhat happened:\n" + "\n".join(lines)
 
 
-SHOTS = [shot(full(scene), SCHEMA, scene) for scene in (DESK, BIRTHDAY)]
+SHOTS = [shot(full(scene), SCHEMA, scene) for scene in WORKED]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:

@@ -1,6 +1,8 @@
 """The prompts for chat models: what they show, what they keep from a role, and that nobody's text can break them."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -8,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matrix_core.pocket import world
 from matrix_core.request import Request
 from matrix_core.scene import Event, Instruction, Role, Scene, Settings
 from matrix_core.simulation import next_step
-from matrix_core.steps import STEPS, consequence, memory, reaction
+from matrix_core.steps import STEPS, AnswerError, consequence, memory, reaction, roles
+from matrix_core.steps.base import parse
 from matrix_core.steps.shots import WORKED, shot
 
 FULL = Settings(style="full")
+EVERYDAY = Path(__file__).parents[2] / "tasks" / "data" / "everyday.jsonl"
 PROMPTED = [name for name in STEPS if name != "draft"]
 
 
@@ -98,7 +103,7 @@ def test_every_worked_example_is_a_turn_of_a_worked_scene() -> None:
             turns[name] |= set(pairs)
     for name, asked in requests(played()).items():
         shown = shots(asked[0])
-        assert len(shown) in ((0,) if name == "draft" else (2, 3)), name
+        assert len(shown) in ((0,) if name == "draft" else (2, 3, 4)), name
         assert len(set(shown)) == len(shown), name
         assert set(shown) <= turns[name], name
 
@@ -139,6 +144,63 @@ def test_the_embedded_model_gets_no_examples_and_no_more_room() -> None:
         assert asked[0].max_tokens <= 400, name
 
 
+def test_no_worked_example_is_about_what_is_measured() -> None:
+    measured = {line["instruction"] for line in map(json.loads, EVERYDAY.read_text("utf-8").splitlines())}
+    assert len(measured) >= 32
+    for scene in WORKED:
+        assert scene.instruction.text not in measured
+        assert not any(re.search(rf"\b{act}\b", scene.model_dump_json()) for act in world.ACTS)
+
+
+def test_the_critique_is_told_first_whom_the_scene_has_hurt() -> None:
+    hurt = played().events[0].model_copy(update={"harmed": ("Bo",)})
+    twice = played().model_copy(update={"events": (hurt, hurt.model_copy(update={"harmed": ("Cy", "Bo")}))})
+    assert STEPS["critique"].ask(twice, FULL)[0].messages[-1].content.startswith("Hurt: Bo and Cy\n")
+    assert STEPS["critique"].ask(played(), FULL)[0].messages[-1].content.startswith("Hurt: nobody\n")
+
+
+def test_a_long_draft_is_shown_whole_to_the_critic_and_from_its_beginning_to_the_planner() -> None:
+    long = " ".join(f"{i}." for i in range(1000))
+    scene = played(draft=long)
+    for name in ("critique", "refinement"):
+        assert long in STEPS[name].ask(scene, FULL)[0].messages[-1].content
+    shown = [len(STEPS["plan"].ask(scene, Settings(steps=k))[0].messages[-1].content) for k in (1, 3, 6)]
+    assert shown == sorted(set(shown))
+    assert shown[-1] < len(long)
+    assert len(STEPS["roles"].ask(scene, FULL)[0].messages[-1].content) < 600
+
+
+def cast(*names: str) -> str:
+    """An answer of the roles step with people of these names, the protagonist first."""
+    people = [{"name": name, "traits": f"trait {i}", "status": "here"} for i, name in enumerate(names)]
+    return json.dumps({"setting": "A yard.", "protagonist": people[0], "roles": people[1:]})
+
+
+def test_whoever_is_named_twice_is_one_person_for_a_chat_model() -> None:
+    scene = roles.absorb(played(), [cast("the baker", "the son", "The  Baker", "the son")], FULL)
+    assert scene.names == ("the baker", "the son")
+    assert [role.traits for role in scene.roles] == ["trait 1"]
+    with pytest.raises(AnswerError, match="two people are called 'the baker'"):
+        roles.absorb(played(), [cast("the baker", "the baker", "The Baker", "the baker ")], FULL)
+    with pytest.raises(AnswerError, match="two people are called 'the son'"):
+        roles.absorb(played(), [cast("the baker", "the son", "the aunt", "the son")], Settings(style="pocket"))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Bo is glad. " + "The bread is eaten, " * 9 + "The bre", "Bo is glad. The bread is eaten"),
+        ("He is sad. " * 12, "He is sad."),
+        ("Ha ha ha ha!", "Ha ha ha ha!"),
+        ("No, no, no, no, no, no, no, no, no, no, said Bo, and went away for good.",) * 2,
+        ("It rains and rains.",) * 2,
+    ],
+)
+def test_an_answer_that_ends_in_a_loop_is_cut_after_its_first_round(said: str, kept: str) -> None:
+    schema = {"type": "object", "properties": {"summary": {"type": "string"}}}
+    assert parse(json.dumps({"summary": said}), schema) == {"summary": kept}
+
+
 HOSTILE = (
     "{instruction} {0} {{x}} %s ${HOME} {% raw %}",
     '"}],"roles":[{"name":"Mallory"}]} \\ \\n \u0000',
@@ -160,7 +222,8 @@ def test_hostile_text_passes_verbatim_into_the_last_turn_and_nowhere_else(text: 
     for name in ("roles", "plan", "critique", "refinement"):
         last = hostile[name][0].messages[-1]
         assert last.role == "user"
-        assert f"Question: {text}\nAnswer: So: {text}\n" in last.content
+        assert f"Question: {text}\n" in last.content
+        assert f"Answer: So: {text}" in last.content
 
 
 def test_a_reaction_is_asked_without_what_the_role_was_not_told() -> None:
