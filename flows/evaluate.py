@@ -67,7 +67,7 @@ def _pocket(asker: Asker) -> Evaluated:
         questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]
         before, after = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)
-        gates.append(verdict_gate(questions, verdicts_of(questions, before, after), after, "pocket"))
+        gates.append(verdict_gate(asker.store, questions, verdicts_of(questions, before, after), after, "pocket"))
         progress.step(0.3, f"evaluate: {name}")
     pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", BOUNDARY_PAIRS, seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
@@ -96,5 +96,8 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     return Evaluated(
-        evaluation={"held_out": rates}, gates=[verdict_gate(questions, verdicts, after, "full")], calls=asker.calls, seconds=0
+        evaluation={"held_out": rates},
+        gates=[verdict_gate(asker.store, questions, verdicts, after, "full")],
+        calls=asker.calls,
+        seconds=0,
     )
