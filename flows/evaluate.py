@@ -7,7 +7,7 @@ from prefect import flow
 from flows.options import RunOptions
 from matrix_core import judging, statistics
 from matrix_core.pocket import sets
-from tasks import progress
+from tasks import exhibits, progress
 from tasks.engines import Model, engine
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
 from tasks.runs import Evaluated, Simulated, Tuned, keep, recall
@@ -33,6 +33,7 @@ def evaluate(options: RunOptions) -> None:
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
     keep(store, options.run, "evaluate", done.model_copy(update={"seconds": time.time() - began}))
+    exhibits.evaluated(done)
 
 
 class Asker:

@@ -1,15 +1,14 @@
-"""What becomes of a gate's verdict: what passes is noted, with the full validation result kept in the store; what fails ends the step.
+"""What becomes of a gate's verdict: a pass is noted, its full validation result kept in the store; a failure ends the step.
 
 The Prefect UI is told of a failure before it ends anything: which expectation, for how many rows, and some of them.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from matrix_core.errors import RunError
 from tasks import showing
-from tasks.scenes_io import dump_rows, load_rows
-from tasks.store import Reference, Store
+from tasks.scenes_io import dump_rows
+from tasks.store import Store
 from validations.gate import GateResult
 
 VALIDATION = "validation"
@@ -28,9 +27,3 @@ def passed(judged: GateResult, store: Store) -> dict[str, Any]:
     if judged.warnings:
         showing.note(f"gate {judged.name}: {len(judged.warnings)} warnings, the first: {judged.warnings[0]}")
     return noted | {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()}
-
-
-def validations(store: Store, gates: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The validation results behind noted gates; those of a run made by an earlier version may have none."""
-    references = {str(gate[VALIDATION]["sha256"]): Reference(**gate[VALIDATION]) for gate in gates if VALIDATION in gate}
-    return [row for reference in references.values() for row in load_rows(store.get(reference))]

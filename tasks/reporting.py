@@ -60,7 +60,7 @@ def render(summary: Mapping[str, Any], scenes: Sequence[Scene], tuning: Mapping[
 
 
 def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The benchmarks with their names for people: `name`, `n`, `shares` (rows before and after), `judged` (win, tie, lose) or None."""
+    """The benchmarks under names for people: `name`, `n`, `shares` (rows before and after), `judged` (win, tie, lose) or None."""
     return [_benchmark(name, figures) for name, figures in evaluation.items()]
 
 

@@ -1,7 +1,8 @@
 """What a run shows in the Prefect UI: artifacts, the lineage of what it made, and log lines.
 
-Keys of artifacts stay the same from run to run, so that the UI shows their history. All that comes from data is escaped for Markdown,
-in table cells as well: the UI renders these too. Nothing here can fail a run: what can't be shown is left out, with a warning.
+Keys of artifacts stay the same from run to run, so that the UI shows their history. All that comes from data is escaped for
+Markdown, in table cells as well: the UI renders these too. Nothing here can fail a run: what can't be shown is left out, with a
+warning.
 """
 
 import logging
