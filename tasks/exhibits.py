@@ -1,4 +1,4 @@
-"""What each stage shows when it is done: its gates, something to read or to click, where its results come from, one line in the log."""
+"""What each stage shows when it is done: its gates, something to read or to click, what results came from, a line in the log."""
 
 from collections.abc import Sequence
 from pathlib import Path

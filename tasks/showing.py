@@ -35,7 +35,7 @@ def note(text: str, level: int = logging.INFO) -> None:
 
 
 @contextmanager
-def _harmless(what: str) -> Iterator[None]:
+def harmless(what: str) -> Iterator[None]:
     """Whatever goes wrong while something is shown is a warning."""
     try:
         yield
@@ -45,7 +45,7 @@ def _harmless(what: str) -> Iterator[None]:
 
 def gates(stage: str, noted: Sequence[Mapping[str, Any]]) -> None:
     """A table with a row a gate: how many it looked at, what it took out, what failed and for which rows."""
-    with _harmless("the table of gates"):
+    with harmless("the table of gates"):
         create_table_artifact(
             key=f"gates-{stage}",
             table=gate_rows(noted),
@@ -57,7 +57,7 @@ def gate_failed(noted: Mapping[str, Any]) -> None:
     """The table of the gate that ends a stage, and the reason at length."""
     running = FlowRunContext.get()
     gates(running.flow.name if running and running.flow else "run", [noted])
-    with _harmless("the gate that failed"):
+    with harmless("the gate that failed"):
         problems = "\n".join(f"- {inert(problem)}" for problem in noted["problems"])
         failed = "\n".join(
             f"- **{inert(found['name'])}** ({found['unexpected_percent']} % of what it looked at)"
@@ -111,14 +111,14 @@ def _failures(some: Sequence[Mapping[str, Any]]) -> str:
 def stories(scenes: Iterable[Scene]) -> None:
     """The scenes that show the most, to read."""
     for number, scene in enumerate(telling(scenes), 1):
-        with _harmless("a scene"):
+        with harmless("a scene"):
             create_markdown_artifact(key=f"scene-{number}", markdown=story(scene), description=inert(scene.instruction.text)[:500])
 
 
 def evaluation(figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Base against tuned, a table a benchmark."""
     if figures:
-        with _harmless("the evaluation"):
+        with harmless("the evaluation"):
             create_markdown_artifact(key="evaluation", markdown=evaluation_text(figures), description="Base against tuned.")
 
 
@@ -160,7 +160,7 @@ def _bar(share: float) -> str:
 def links(where: Mapping[str, str]) -> None:
     """A link each: name (of lower-case letters and dashes) -> URI or path."""
     for key, place in where.items():
-        with _harmless(f"the link to {key}"):
+        with harmless(f"the link to {key}"):
             create_link_artifact(
                 key=key, link=as_uri(place), link_text=inert(place), description=key.replace("-", " ").capitalize()
             )
@@ -173,7 +173,7 @@ def as_uri(place: str) -> str:
 
 def made(what: str, place: str, of: Iterable[str], **told: Any) -> None:
     """Tell Prefect that the run made an asset from others, and what there is to tell about it. Places are URIs or paths."""
-    with _harmless(f"the lineage of {what}"):
+    with harmless(f"the lineage of {what}"):
         asset = Asset(key=as_uri(place), properties=AssetProperties(name=what))
 
         def publish() -> None:
