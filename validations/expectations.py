@@ -70,7 +70,7 @@ class _Said:
         given = {name: field.default for name, field in cls.__fields__.items()} | configuration.kwargs  # type: ignore[attr-defined]
         shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
         words = cls.says
-        if given["mostly"] != 1:
+        if given.get("mostly", 1) != 1:
             words = f"{words[:-1]}; at least a share of $mostly of them."
         if given.get("row_condition"):
             shown["condition"] = repr(deserialize_row_condition(given["row_condition"]))
