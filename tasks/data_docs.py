@@ -61,7 +61,7 @@ def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"data-docs-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-@task(name="build Data Docs", cache_key_fn=_key, persist_result=True, result_serializer="json")
+@task(name="build Data Docs", task_run_name="build Data Docs", cache_key_fn=_key, persist_result=True, result_serializer="json")
 def build(store: str, run_id: str, kept: list[Reference]) -> Reference:
     """The site over these validation results, as a tree of its pages."""
     from validations import docs

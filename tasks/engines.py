@@ -21,6 +21,11 @@ class Model(BaseModel):
     adapter: Reference | None = None
     store: str = ""
 
+    @property
+    def label(self) -> str:
+        """What to call it: its name, and whether it is tuned."""
+        return f"{self.name} (tuned)" if self.adapter else self.name
+
 
 @cache
 def engine(model: Model) -> Engine:

@@ -30,7 +30,9 @@ def _answers_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"answers-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-@task(name="answer", cache_key_fn=_answers_key, persist_result=True, result_serializer="json")
+@task(
+    name="answer", task_run_name="answer · {model.label}", cache_key_fn=_answers_key, persist_result=True, result_serializer="json"
+)
 def answer(store: str, model: Model, settings: Settings, questions: list[str]) -> Gated:
     """The model's plain answers to these questions, as a JSON list in the store; a failed one is empty."""
     asked = [

@@ -48,5 +48,5 @@ def reported(uri: str, documented: bool, adapter: bool) -> None:
 def _source(instructions: str | None) -> str:
     """What stands for the instructions: a file, or a name for what has no place."""
     if instructions is None:
-        return "matrix-align://instructions/own"
-    return "matrix-align://instructions/standard-input" if instructions == "-" else str(Path(instructions).absolute())
+        return "matrix://instructions/own"
+    return "matrix://instructions/standard-input" if instructions == "-" else str(Path(instructions).absolute())

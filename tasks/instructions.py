@@ -75,7 +75,9 @@ def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"admit-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-@task(name="check instructions", cache_key_fn=_key, persist_result=True, result_serializer="json")
+@task(
+    name="check instructions", task_run_name="check instructions", cache_key_fn=_key, persist_result=True, result_serializer="json"
+)
 def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]) -> Admitted:
     """Pass the instructions through their gate; what the reader of the file set aside (text, reason) joins the quarantine."""
     judged = gate.check("instructions", [row(play, instruction) for instruction in asked], style=play.settings.style)

@@ -57,7 +57,7 @@ class _Artifact:
             yield
         except Exception as error:
             self._id = None
-            showing.note(f"progress can't be shown in the UI any more: {type(error).__name__}: {error}", logging.WARNING)
+            showing.note(f"progress can't be shown in the UI any more: {showing.reason(error)}", logging.WARNING)
 
 
 _bars: list[tuple[Progress, TaskID, _Artifact]] = []

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata
@@ -21,6 +22,7 @@ from prefect.tasks import MaterializingTask
 from matrix_core.scene import Scene
 from matrix_core.story import inert, story
 from tasks.reporting import figure_rows, percent, telling
+from validations.text import shorten
 
 _BAR = 24
 """Characters of a bar that stands for all of something."""
@@ -34,13 +36,18 @@ def note(text: str, level: int = logging.INFO) -> None:
         logging.getLogger("matrix_align").log(level, text)
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 300)}"
+
+
 @contextmanager
 def harmless(what: str) -> Iterator[None]:
     """Whatever goes wrong while something is shown is a warning."""
     try:
         yield
     except Exception as error:
-        note(f"{what} can't be shown in the UI: {type(error).__name__}: {error}", logging.WARNING)
+        note(f"{what} can't be shown in the UI: {reason(error)}", logging.WARNING)
 
 
 def gates(stage: str, noted: Sequence[Mapping[str, Any]]) -> None:
@@ -179,4 +186,6 @@ def made(what: str, place: str, of: Iterable[str], **told: Any) -> None:
         def publish() -> None:
             add_asset_metadata(asset, told)
 
-        MaterializingTask(fn=publish, assets=[asset], asset_deps=[as_uri(one) for one in of], name=f"publish {what}")()
+        name = f"publish {what}"
+        sources: list[str | Asset] = [as_uri(one) for one in of]
+        MaterializingTask(fn=publish, assets=[asset], asset_deps=sources, name=name, task_run_name=name)()

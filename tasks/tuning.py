@@ -57,6 +57,7 @@ def _key(name: str, *fields: str) -> Any:
 
 @task(
     name="build examples",
+    task_run_name="build examples",
     cache_key_fn=_key("examples", "scenes", "settings", "recipe", "held_out"),
     persist_result=True,
     result_serializer="json",
@@ -100,7 +101,13 @@ def _leaks(example: Example, held_out: set[str], style: str) -> bool:
     return case is not None and any(split in ("held_out", "validation") for split in (ACT_SPLIT[case.act], PLACE_SPLIT[case.place]))
 
 
-@task(name="fine-tune", cache_key_fn=_key("fine-tune", "examples", "recipe"), persist_result=True, result_serializer="json")
+@task(
+    name="fine-tune",
+    task_run_name="fine-tune {model}",
+    cache_key_fn=_key("fine-tune", "examples", "recipe"),
+    persist_result=True,
+    result_serializer="json",
+)
 def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSettings, style: Style) -> Gated:
     """Train the adapter and check that it is one."""
     opened, spec = open_store(store), models.resolve(model)
