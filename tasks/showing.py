@@ -168,9 +168,8 @@ def links(where: Mapping[str, str]) -> None:
     """A link each: name (of lower-case letters and dashes) -> URI or path."""
     for key, place in where.items():
         with harmless(f"the link to {key}"):
-            create_link_artifact(
-                key=key, link=as_uri(place), link_text=inert(place), description=key.replace("-", " ").capitalize()
-            )
+            link = quote(as_uri(place), safe="/:@%")  # brackets and spaces would end a link in Markdown
+            create_link_artifact(key=key, link=link, link_text=inert(place), description=key.replace("-", " ").capitalize())
 
 
 def as_uri(place: str) -> str:
