@@ -24,7 +24,7 @@ from matrix_core.story import inert, story
 from tasks.reporting import figure_rows, percent, telling
 from validations.text import shorten
 
-_BAR = 24
+_BAR = 16
 """Characters of a bar that stands for all of something."""
 
 
@@ -145,7 +145,7 @@ def evaluation_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
             told += [f"Judge: {inert(str(judged['judge']))}."] if judged["judge"] else []
             parts += [" ".join(told)] if told else []
         if benchmark["shares"]:
-            lines = ["| | Before | After | | |", "| --- | ---: | ---: | --- | --- |"]
+            lines = ["| | Before | After | |", "| --- | ---: | ---: | --- |"]
             for row in benchmark["shares"]:
                 after = f"{percent(row['after'])}{_interval(row['ci95'])}"
                 lines.append(
