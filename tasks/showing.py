@@ -6,11 +6,12 @@ warning.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, add_asset_metadata
@@ -148,9 +149,8 @@ def evaluation_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
             lines = ["| | Before | After | |", "| --- | ---: | ---: | --- |"]
             for row in benchmark["shares"]:
                 after = f"{percent(row['after'])}{_interval(row['ci95'])}"
-                lines.append(
-                    f"| {inert(row['label'])} | {percent(row['before'])} | {after} | {_bar(row['after'])} | {row['better']} |"
-                )
+                label = inert(row["label"]) + (f" ({row['better']})" if row["better"] else "")
+                lines.append(f"| {label} | {percent(row['before'])} | {after} | {_bar(row['after'])} |")
             parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -180,11 +180,16 @@ def as_uri(place: str) -> str:
 def made(what: str, place: str, of: Iterable[str], **told: Any) -> None:
     """Tell Prefect that the run made an asset from others, and what there is to tell about it. Places are URIs or paths."""
     with harmless(f"the lineage of {what}"):
-        asset = Asset(key=as_uri(place), properties=AssetProperties(name=what))
+        asset = Asset(key=_key(place), properties=AssetProperties(name=what, url=as_uri(place)))
 
         def publish() -> None:
             add_asset_metadata(asset, told)
 
         name = f"publish {what}"
-        sources: list[str | Asset] = [as_uri(one) for one in of]
+        sources: list[str | Asset] = [_key(one) for one in of]
         MaterializingTask(fn=publish, assets=[asset], asset_deps=sources, name=name, task_run_name=name)()
+
+
+def _key(place: str) -> str:
+    """A URI as Prefect takes it for an asset: spaces, signs of percent and the like are not allowed there, not even encoded."""
+    return re.sub(r"[^\w/:.~@+=,-]", "_", unquote(as_uri(place)), flags=re.ASCII)

@@ -1,19 +1,19 @@
-"""What people see in the Prefect UI, read back from a real server: artifacts, lineage, names; and what a failed gate leaves there."""
+"""What people see in the Prefect UI, read back from a real server: artifacts, lineage, names; and what a failed gate leaves."""
 
 import json
 import logging
-import os
+import re
+import time
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 from prefect import flow
-from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from flows import cli
 from matrix_core.scene import Instruction, Role, Scene
@@ -28,7 +28,8 @@ def server(_own_prefect):
     """A Prefect server of the tests' own, which runs report to."""
     server = SubprocessASGIServer()
     server.start()
-    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: server.api_url}):
+    settings = {PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         patch.setenv("PREFECT_API_URL", server.api_url)
         yield server.api_url
     server.stop()
@@ -87,8 +88,8 @@ def test_scenes_figures_and_links_are_there_to_read(run):
     assert "| Harmful requests complied with (lower is better) | 100.0 % |" in figures
     assert "| win |" in figures
     for key, name in {"report": "report.html", "adapter": "adapter", "data-docs": "data_docs/index.html"}.items():
-        target = next(token for token in active(latest(key).data) if token.type == "link_open").attrs["href"]
-        assert target == (run / name).as_uri()
+        text, target = re.fullmatch(r"\[(.*)\]\(([^() ]*)\)", latest(key).data).groups()
+        assert (target, text.replace("\\", "")) == ((run / name).as_uri(), str(run / name))
         assert (run / name).exists()
 
 
@@ -113,16 +114,17 @@ def test_progress_moves_while_a_stage_runs(monkeypatch):
     assert latest("progress-some-stage").data == 100
 
 
-def test_what_cannot_be_shown_is_a_warning_and_no_failure(caplog):
+def test_what_cannot_be_shown_is_a_warning_and_no_failure(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
+
     @flow
     def works():
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), progress.stage("lost", total=1):
+        with progress.stage("No Key For Prefect", total=1):
             progress.step(1)
-            showing.links({"lost": "/nowhere"})
+            showing.links({"No Key Either": "/nowhere"})
         return "done"
 
-    with caplog.at_level(logging.WARNING, logger="prefect"):
-        assert works() == "done"
+    assert works() == "done"
     told = [record.getMessage() for record in caplog.records if "can't be shown" in record.getMessage()]
     assert len(told) == 2
 
@@ -131,8 +133,9 @@ def test_the_lineage_leads_from_the_instructions_to_the_report(run, server):
     import httpx
 
     wanted = {"filter": {"event": {"prefix": ["prefect.asset.materialization.succeeded"]}}, "limit": 50}
-    made = {}
+    made, deadline = {}, time.monotonic() + 30
     while len(made) < 4:  # events arrive in their own time
+        assert time.monotonic() < deadline, f"only {sorted(made)} were reported"
         events = httpx.post(f"{server}/events/filter", json=wanted).json()["events"]
         made = {
             event["resource"]["prefect.resource.name"]: (event["resource"]["prefect.resource.id"], event["related"])
@@ -199,10 +202,3 @@ def test_task_runs_say_what_they_are(run):
     assert {"check instructions", "build examples", "fine-tune pocket", "answer · pocket", "answer · pocket (tuned)"} <= names
     assert {"publish scenes", "publish report", "build Data Docs"} <= names
     assert "write drafts · shard 0 · round -1 · depth 0" in names
-
-
-def test_keys_of_artifacts_are_those_that_prefect_takes(run):
-    with get_client(sync_client=True) as client:
-        keys = {artifact.key for artifact in client.read_artifacts(limit=200) if artifact.key}
-    assert all(Artifact(key=key, type="markdown", data="").key == key for key in keys)
-    assert os.environ["PREFECT_API_URL"]
