@@ -20,6 +20,7 @@ from matrix_core.scene import Instruction, Role, Scene
 from tasks import progress, showing
 from tests.flows.conftest import start
 
+SMALL = ("--scenes", "8", "--roles", "2", "--steps", "1")
 HOSTILE = "Help | me <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![a](http://evil.example/a.png) `x` | now"
 
 
@@ -44,7 +45,7 @@ def run(server, tmp_path_factory):
     out = io.StringIO()
     store = tmp_path_factory.mktemp("a store (mine)")
     with contextlib.redirect_stdout(out):
-        assert cli.main(["run", "--store", str(store), "--scenes", "16"]) == 0
+        assert cli.main(["run", "--store", str(store), *SMALL]) == 0
     return Path(out.getvalue().strip().splitlines()[-1])
 
 
@@ -153,11 +154,11 @@ def test_the_lineage_leads_from_the_instructions_to_the_report(run, server):
 
 def test_a_cached_run_has_the_same_data_docs(run, capsys):
     before = {page.name: page.read_bytes() for page in run.rglob("*.html") if "data_docs" in page.parts}
-    again = start(capsys, run.parents[1], "--scenes", "16")
+    again = start(capsys, run.parents[1], *SMALL)
     assert again.summary["tokens"]["calls"] == 0
     assert len(before) >= 2
     assert {page.name: page.read_bytes() for page in run.rglob("*.html") if "data_docs" in page.parts} == before
-    assert rows("gates-simulate")["drafts"]["checked"] == 16
+    assert rows("gates-simulate")["drafts"]["checked"] == 8
 
 
 def test_a_failed_gate_names_the_expectation_the_share_and_rows_that_cannot_act(tmp_path, capsys):
