@@ -7,7 +7,7 @@ from prefect import flow
 from flows.options import RunOptions
 from matrix_core import judging, statistics
 from matrix_core.pocket import sets
-from tasks import progress
+from tasks import exhibits, progress
 from tasks.engines import Model, engine
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
 from tasks.runs import Evaluated, Simulated, Tuned, keep, recall
@@ -33,6 +33,7 @@ def evaluate(options: RunOptions) -> None:
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
     keep(store, options.run, "evaluate", done.model_copy(update={"seconds": time.time() - began}))
+    exhibits.evaluated(done)
 
 
 class Asker:
@@ -67,7 +68,7 @@ def _pocket(asker: Asker) -> Evaluated:
         questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]
         before, after = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)
-        gates.append(verdict_gate(questions, verdicts_of(questions, before, after), after, "pocket"))
+        gates.append(verdict_gate(asker.store, questions, verdicts_of(questions, before, after), after, "pocket"))
         progress.step(0.3, f"evaluate: {name}")
     pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", BOUNDARY_PAIRS, seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
@@ -96,5 +97,8 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     return Evaluated(
-        evaluation={"held_out": rates}, gates=[verdict_gate(questions, verdicts, after, "full")], calls=asker.calls, seconds=0
+        evaluation={"held_out": rates},
+        gates=[verdict_gate(asker.store, questions, verdicts, after, "full")],
+        calls=asker.calls,
+        seconds=0,
     )

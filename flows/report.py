@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows.options import RunOptions
+from tasks import data_docs, exhibits
 from tasks.reporting import render
 from tasks.runs import Evaluated, Simulated, Tuned, finished_scenes, recall
 from tasks.store import Reference, Store
@@ -24,14 +25,23 @@ def report(options: RunOptions) -> str:
     simulated = recall(store, options.run, "simulate", Simulated)
     tuned = recall(store, options.run, "tune", Tuned)
     evaluated = recall(store, options.run, "evaluate", Evaluated)
+    site = data_docs.publish(store, options.run, gates_of(simulated, tuned, evaluated))
     summary = summarise(options, store, simulated, tuned, evaluated)
+    if site is not None:
+        summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
     page = render(summary, finished_scenes(store, options.run), tuned.result)
     reference = store.put(page.encode(), ".html")
     store.write(options.run, "report.html", page.encode())
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}
     store.write(options.run, "summary.json", as_json(summary))
     store.write(options.run, "manifest.json", as_json(manifest(options, simulated, tuned, summary)))
+    exhibits.reported(options.uri, documented=site is not None, adapter=tuned.adapter is not None)
     return options.uri
+
+
+def gates_of(simulated: Simulated, tuned: Tuned, evaluated: Evaluated) -> list[dict[str, Any]]:
+    """What all gates of a run said."""
+    return [record.gate for record, _ in simulated.records if record.gate] + tuned.gates + evaluated.gates
 
 
 def as_json(value: Any) -> bytes:
@@ -43,7 +53,7 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
     """All numbers of a run."""
     records = [record for record, _ in simulated.records]
     asked = [record for record, cached in simulated.records if not cached]
-    gates = merged([record.gate for record in records if record.gate] + tuned.gates + evaluated.gates)
+    gates = merged(gates_of(simulated, tuned, evaluated))
     quarantined = store.read(options.run, "quarantine.jsonl").count(b"\n")
     artifacts: dict[str, Any] = {
         "scenes": where(options, simulated.scenes, "scenes.jsonl"),

@@ -8,7 +8,7 @@ from prefect import flow
 from flows.options import RunOptions
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
-from tasks import progress
+from tasks import exhibits, progress
 from tasks.engines import Model
 from tasks.instructions import admit, divide
 from tasks.play import NAMES, STEP_TASKS, Play, Record, open_shard
@@ -52,6 +52,7 @@ def simulate(options: RunOptions) -> None:
     )
     publish_quarantine(store, options.run, done.quarantines)
     keep(store, options.run, "simulate", done)
+    exhibits.simulated(options.uri, options.instructions, done, scenes)
 
 
 def settle(state: Any) -> tuple[Any, bool]:

@@ -5,7 +5,7 @@ import time
 from prefect import flow
 
 from flows.options import RunOptions
-from tasks import progress
+from tasks import exhibits, progress
 from tasks.runs import Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
 from tasks.tuning import build_examples, fine_tune, settings_for
 
@@ -35,3 +35,4 @@ def tune(options: RunOptions) -> None:
     if examples.quarantine:
         publish_quarantine(store, options.run, [*simulated.quarantines, examples.quarantine])
     keep(store, options.run, "tune", done)
+    exhibits.tuned(options.uri, store.locate(done.examples), done)

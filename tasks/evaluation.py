@@ -15,7 +15,7 @@ from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import draft
 from tasks import progress
 from tasks.engines import Model, engine
-from tasks.play import shown
+from tasks.gating import passed
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
 from validations import gate, tables
@@ -100,14 +100,11 @@ def verdicts_of(questions: Sequence[str], before: Sequence[str], after: Sequence
 
 
 def verdict_gate(
-    questions: Sequence[str], verdicts: Sequence[judging.Verdict], tuned: Sequence[str], style: Style
+    store: str, questions: Sequence[str], verdicts: Sequence[judging.Verdict], tuned: Sequence[str], style: Style
 ) -> dict[str, Any]:
     """Pass the verdicts, with the tuned model's answers, through their gate."""
     rows = [tables.verdict(q, v, tuned=answer) for q, v, answer in zip(questions, verdicts, tuned, strict=True)]
-    judged = gate.check("verdicts", rows, style=style)
-    if not judged.passed:
-        raise RunError(judged.failure())
-    return shown(judged)
+    return passed(gate.check("verdicts", rows, style=style), open_store(store))
 
 
 def load_answers(store: str, reference: Reference) -> list[str]:

@@ -9,13 +9,13 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models
-from matrix_core.errors import RunError
 from matrix_core.pocket import scope
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Instruction, Scene
 from matrix_core.steps import draft
 from tasks.engines import engine
-from tasks.play import Play, Record, rejection, shown
+from tasks.gating import passed
+from tasks.play import Play, Record, rejection
 from tasks.scenes_io import dump_rows
 from tasks.store import open_store
 from validations import gate, tables
@@ -80,18 +80,17 @@ def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]
     """Pass the instructions through their gate; what the reader of the file set aside (text, reason) joins the quarantine."""
     judged = gate.check("instructions", [row(play, instruction) for instruction in asked], style=play.settings.style)
     bad = {r.id: r for r in judged.quarantined}
-    passed = [instruction for instruction in asked if instruction.id not in bad]
+    good = [instruction for instruction in asked if instruction.id not in bad]
     rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]
     rejected += [rejection("instructions", Instruction.of(text or "(empty)"), reason) for text, reason in set_aside]
-    if not judged.passed:
-        raise RunError(judged.failure())
     store = open_store(play.store)
+    noted = passed(judged, store)
     return Admitted(
-        instructions=passed,
+        instructions=good,
         record=Record(
             step="instructions",
             asked=len(asked),
-            gate=shown(judged),
+            gate=noted,
             quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
         ),
     )

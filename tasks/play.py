@@ -18,8 +18,9 @@ from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS
 from matrix_core.steps.fingerprint import fingerprint
-from tasks import progress
+from tasks import progress, showing
 from tasks.engines import Model, engine
+from tasks.gating import passed
 from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, open_store
 from validations import gate, tables
@@ -131,24 +132,24 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     turn = set(due[1])
     outcome = waves.run(STEPS[step], [scenes[i] for i in due[1]], play.settings, engine(play.model), progress.tick)
     rejected = [rejection(step, scene.instruction, why) for scene, why in outcome.failed]
-    passed, judged = list(outcome.scenes), None
-    if step in _HAND_OFFS and passed:
+    good, noted = list(outcome.scenes), None
+    if step in _HAND_OFFS and good:
         name, lay_out = _HAND_OFFS[step]
         judged = gate.check(name, lay_out(outcome), style=play.settings.style)
-        if not judged.passed:
-            raise RunError(judged.failure())
+        noted = passed(judged, store)
         bad = {rejection.id: rejection for rejection in judged.quarantined}
         rejected += [
-            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation)
-            for scene in passed
-            if scene.id in bad
+            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation) for scene in good if scene.id in bad
         ]
-        passed = [scene for scene in passed if scene.id not in bad]
-    moved = {scene.id: scene for scene in passed}
+        good = [scene for scene in good if scene.id not in bad]
+    moved = {scene.id: scene for scene in good}
     kept = [moved.get(scene.id, scene) for i, scene in enumerate(scenes) if i not in turn or scene.id in moved]
     if not kept:
         reasons = "; ".join(sorted({row["reason"] for row in rejected})[:3])
         raise RunError(f"{NAMES[step]}: no scene of shard {shard.index} passed: {reasons}")
+    showing.note(
+        f"{NAMES[step]}: shard {shard.index}, {len(due[1])} scenes, {outcome.usage.calls} calls, {len(rejected)} scenes set aside"
+    )
     return Played(
         shard=_shard(play, shard.index, kept),
         record=Record(
@@ -158,7 +159,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
-            gate=shown(judged) if judged else None,
+            gate=noted,
             quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
         ),
     )
@@ -191,8 +192,3 @@ def _as_task(step: str) -> Any:
 
 STEP_TASKS: Mapping[str, Any] = {step: _as_task(step) for step in STEPS}
 """Step -> its task; `flows/simulate.py` runs what the simulation says is due."""
-
-
-def shown(judged: gate.GateResult) -> dict[str, Any]:
-    """A gate's result as the summary keeps it: how many rows it took out, not which; these are in the quarantine."""
-    return judged.model_dump(mode="json", exclude={"quarantined"}) | {"quarantined": len(judged.quarantined)}

@@ -1,13 +1,23 @@
-"""One progress bar a stage: what is being done, how fast, how long it will still take. On stderr; silent where nobody watches."""
+"""How far a stage is: a bar on stderr (what is being done, how fast, how long still), and a progress artifact in the Prefect UI.
 
+Each is silent where nobody watches: the bar without a terminal, the artifact without a server (`PREFECT_API_URL`).
+"""
+
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from tasks import showing
 
 
 class _TokenRate(ProgressColumn):
@@ -19,7 +29,38 @@ class _TokenRate(ProgressColumn):
         return Text(f"{tokens / seconds:,.0f} tokens/s" if tokens and seconds > 0 else "")
 
 
-_bars: list[tuple[Progress, TaskID]] = []
+_EVERY = 2.0
+"""Seconds between two updates of an artifact, at least."""
+
+
+class _Artifact:
+    """The progress artifact of a stage. What goes wrong with it ends it, with one warning, and nothing else."""
+
+    def __init__(self, name: str) -> None:
+        self._id: UUID | None = None
+        self._shown = time.monotonic()
+        if PREFECT_API_URL.value() and FlowRunContext.get():
+            with self._may_fail():
+                self._id = create_progress_artifact(0.0, key=f"progress-{name}", description=name)  # type: ignore[assignment]
+
+    def show(self, percent: float, doing: str, last: bool = False) -> None:
+        """Move it, unless it was moved just now."""
+        if self._id is None or not (last or time.monotonic() - self._shown >= _EVERY):
+            return
+        with self._may_fail():
+            update_progress_artifact(self._id, min(percent, 100.0), doing)
+        self._shown = time.monotonic()
+
+    @contextmanager
+    def _may_fail(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._id = None
+            showing.note(f"progress can't be shown in the UI any more: {type(error).__name__}: {error}", logging.WARNING)
+
+
+_bars: list[tuple[Progress, TaskID, _Artifact]] = []
 
 
 @contextmanager
@@ -33,9 +74,11 @@ def stage(name: str, total: int) -> Iterator[None]:
     )
     console = Console(stderr=True)
     with Progress(*columns, _TokenRate(), TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
-        _bars.append((bar, bar.add_task(name, total=total, tokens=0, began=time.monotonic())))
+        artifact = _Artifact(name)
+        _bars.append((bar, bar.add_task(name, total=total, tokens=0, began=time.monotonic()), artifact))
         try:
             yield
+            artifact.show(100.0, f"{name}: done", last=True)
         finally:
             _bars.pop()
     if not console.is_terminal:
@@ -45,12 +88,13 @@ def stage(name: str, total: int) -> Iterator[None]:
 def step(done: float, doing: str | None = None) -> None:
     """Move the innermost bar by `done` units and say what is being done now."""
     if _bars:
-        bar, task = _bars[-1]
+        bar, task, artifact = _bars[-1]
         bar.update(task, advance=done, description=doing or bar.tasks[task].description)
+        artifact.show(bar.tasks[task].percentage, bar.tasks[task].description)
 
 
 def tick(finished: int, tokens: int) -> None:
     """An engine has finished requests and generated tokens."""
     if _bars:
-        bar, task = _bars[-1]
+        bar, task, _ = _bars[-1]
         bar.update(task, tokens=int(bar.tasks[task].fields["tokens"]) + tokens)

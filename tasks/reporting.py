@@ -48,7 +48,7 @@ def render(summary: Mapping[str, Any], scenes: Sequence[Scene], tuning: Mapping[
     page = environment.get_template("report.html.j2").render(
         run={"counts": {}, "gates": [], "tokens": {}, "artifacts": {}} | dict(summary),
         headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark)],
-        benchmarks=[_benchmark(name, figures) for name, figures in evaluation.items()],
+        benchmarks=figure_rows(evaluation),
         timing={stage: seconds for stage, seconds in (summary.get("timing") or {}).items() if seconds is not None},
         losses=loss_plot(tuning) if tuning else None,
         tuning=tuning,
@@ -57,6 +57,11 @@ def render(summary: Mapping[str, Any], scenes: Sequence[Scene], tuning: Mapping[
         stories=[(scene.instruction.text, Markup(_html(story(scene)))) for scene in telling(scenes)],  # noqa: S704
     )
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The benchmarks under names for people: `name`, `n`, `shares` (rows before and after), `judged` (win, tie, lose) or None."""
+    return [_benchmark(name, figures) for name, figures in evaluation.items()]
 
 
 def telling(scenes: Iterable[Scene]) -> list[Scene]:

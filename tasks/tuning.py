@@ -11,14 +11,14 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models, tuning
-from matrix_core.errors import RunError
 from matrix_core.mixing import mix
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Example, Instruction, Scene, Settings
 from matrix_core.tuning import TuningSettings
 from tasks import progress
-from tasks.play import rejection, shown
+from tasks.gating import passed
+from tasks.play import rejection
 from tasks.scenes_io import dump_examples, dump_rows, from_lines, load_examples
 from tasks.store import Reference, open_store
 from validations import gate, tables
@@ -72,8 +72,7 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
     examples = mix(finished, general, recipe.shares, recipe.traces, recipe.seed, settings)
     rows = [tables.example(example, held_out=_leaks(example, set(held_out), settings.style)) for example in examples]
     judged = gate.check("examples", rows, style=settings.style)
-    if not judged.passed:
-        raise RunError(judged.failure())
+    noted = passed(judged, opened)
     bad = {found.id: found for found in judged.quarantined}
     kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
     rejected = [
@@ -86,7 +85,7 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
     return Gated(
         reference=opened.put(dump_examples(kept), ".jsonl.gz"),
         count=len(kept),
-        gates=[shown(judged)],
+        gates=[noted],
         quarantine=opened.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
     )
 
@@ -117,7 +116,6 @@ def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSetting
 
         result = tuning.tune(spec, rows, recipe, folder, moved)
         judged = gate.check("adapter", [tables.adapter(tuning.check_adapter(spec, folder, result))], style=style)
-        if not judged.passed:
-            raise RunError(judged.failure())
+        noted = passed(judged, opened)
         reference = opened.put_folder(folder)
-    return Gated(reference=reference, gates=[shown(judged)], result=result.model_dump(mode="json"))
+    return Gated(reference=reference, gates=[noted], result=result.model_dump(mode="json"))

@@ -26,6 +26,9 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_pair_condition_partial,
     multicolumn_condition_partial,
 )
+from great_expectations.expectations.row_conditions import deserialize_row_condition
+from great_expectations.render import LegacyRendererType, RenderedStringTemplateContent
+from great_expectations.render.renderer.renderer import renderer
 
 from validations import text
 
@@ -54,14 +57,37 @@ def _strangers(some: Any, everybody: Any) -> list[str]:
     return [name for name in ((some,) if isinstance(some, str) else some) if name not in everybody]
 
 
+class _Said:
+    """Tells in Data Docs what is checked: `says`, with the expectation's arguments in place of their names after `$`."""
+
+    says: ClassVar[str]
+
+    @classmethod
+    @renderer(renderer_type=LegacyRendererType.PRESCRIPTIVE)  # type: ignore[untyped-decorator]
+    def _prescriptive_renderer(
+        cls, configuration: Any = None, result: Any = None, runtime_configuration: Any = None
+    ) -> list[RenderedStringTemplateContent]:
+        given = {name: field.default for name, field in cls.__fields__.items()} | configuration.kwargs  # type: ignore[attr-defined]
+        shown = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
+        words = cls.says
+        if given["mostly"] != 1:
+            words = f"{words[:-1]}; at least a share of $mostly of them."
+        if given.get("row_condition"):
+            shown["condition"] = repr(deserialize_row_condition(given["row_condition"]))
+            words = f"If $condition: {words}"
+        styling = (runtime_configuration or {}).get("styling")
+        return [RenderedStringTemplateContent(string_template={"template": words, "params": shown, "styling": styling})]
+
+
 class _NotLoop(ColumnMapMetricProvider):  # type: ignore[misc]
     condition_metric_name = "column_values.not_loop"
     _pandas = _column(lambda value: not text.loop(value))
 
 
-class ExpectColumnValuesToNotLoop(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectColumnValuesToNotLoop(_Said, ColumnMapExpectation):  # type: ignore[misc]
     """Texts that don't end in the same words over and over."""
 
+    says: ClassVar[str] = "$column must not end in the same words over and over."
     map_metric = "column_values.not_loop"
 
     @staticmethod
@@ -70,7 +96,7 @@ class ExpectColumnValuesToNotLoop(ColumnMapExpectation):  # type: ignore[misc]
         return text.loop(value)
 
 
-class _PairExpectation(ColumnPairMapExpectation):  # type: ignore[misc]
+class _PairExpectation(_Said, ColumnPairMapExpectation):  # type: ignore[misc]
     ignore_row_if: str = "either_value_is_missing"
     success_keys: ClassVar[tuple[str, ...]] = ("mostly", "ignore_row_if")
 
@@ -83,6 +109,7 @@ class _Subset(ColumnPairMapMetricProvider):  # type: ignore[misc]
 class ExpectColumnPairAToBeSubsetOfB(_PairExpectation):
     """Column A holds one name or several; all of them are among those of column B."""
 
+    says: ClassVar[str] = "$column_A must be among $column_B."
     map_metric = "column_pair_values.a_subset_of_b"
 
     @staticmethod
@@ -99,6 +126,7 @@ class _ShareWords(ColumnPairMapMetricProvider):  # type: ignore[misc]
 class ExpectColumnPairTextsToShareWords(_PairExpectation):
     """The texts have a content word in common, such as a name or a thing: the one is about what the other tells."""
 
+    says: ClassVar[str] = "$column_A and $column_B must have a content word in common."
     map_metric = "column_pair_values.share_words"
 
     @staticmethod
@@ -118,6 +146,7 @@ class _Containment(ColumnPairMapMetricProvider):  # type: ignore[misc]
 class ExpectColumnPairContainmentToBeBetween(_PairExpectation):
     """The share of A's runs of `n` words that B holds too lies between the limits (`text.containment`)."""
 
+    says: ClassVar[str] = "$column_B must hold a share between $min_value and $max_value of $column_A's runs of $n words."
     n: int = 1
     min_value: float = 0.0
     max_value: float = 1.0
@@ -138,6 +167,7 @@ class _NotLeak(ColumnPairMapMetricProvider):  # type: ignore[misc]
 class ExpectColumnPairToNotLeak(_PairExpectation):
     """Answers (A) that hold nothing of the simulation's vocabulary, unless what was asked (B) brought it up."""
 
+    says: ClassVar[str] = "$column_A must hold no word of the simulation, unless $column_B brought it up."
     map_metric = "column_pair_values.not_leak"
 
     @staticmethod
@@ -169,9 +199,10 @@ class _DifferWithinGroup(MulticolumnMapMetricProvider):  # type: ignore[misc]
     _pandas = multicolumn_condition_partial(engine=PandasExecutionEngine)(_differ)
 
 
-class ExpectTextsToDifferWithinGroup(MulticolumnMapExpectation):  # type: ignore[misc]
+class ExpectTextsToDifferWithinGroup(_Said, MulticolumnMapExpectation):  # type: ignore[misc]
     """`column_list` is (group, speaker, text): no two speakers of a group have texts at least as similar as `similar`."""
 
+    says: ClassVar[str] = "In $column_list (group, speaker, text): speakers of a group must differ, by a similarity below $similar."
     ignore_row_if: str = "any_value_is_missing"
     similar: float = 0.8
     map_metric = "multicolumn_values.differ_within_group"
@@ -188,9 +219,10 @@ class _DistinctRuns(ColumnAggregateMetricProvider):  # type: ignore[misc]
     _pandas = column_aggregate_value(engine=PandasExecutionEngine)(_distinct)
 
 
-class ExpectColumnTextsToBeVaried(ColumnAggregateExpectation):  # type: ignore[misc]
+class ExpectColumnTextsToBeVaried(_Said, ColumnAggregateExpectation):  # type: ignore[misc]
     """Distinct-n of the column's texts (`text.distinct`) is at least `min_value`."""
 
+    says: ClassVar[str] = "$column must be varied: of its runs of $n words at least a share of $min_value must be different ones."
     n: int = 2
     min_value: float = 0.0
     metric_dependencies = ("column.distinct_runs",)
@@ -211,9 +243,10 @@ class _NearDuplicates(ColumnAggregateMetricProvider):  # type: ignore[misc]
     _pandas = column_aggregate_value(engine=PandasExecutionEngine)(_share)
 
 
-class ExpectColumnNearDuplicatesToBeAtMost(ColumnAggregateExpectation):  # type: ignore[misc]
+class ExpectColumnNearDuplicatesToBeAtMost(_Said, ColumnAggregateExpectation):  # type: ignore[misc]
     """The share of the column's texts that nearly repeat another one (`text.near_duplicates`) is at most `max_value`."""
 
+    says: ClassVar[str] = "At most a share of $max_value of $column may nearly repeat another one (similarity from $similar on)."
     similar: float = 0.8
     max_value: float = 1.0
     metric_dependencies = ("column.near_duplicates",)

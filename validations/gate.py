@@ -55,6 +55,12 @@ class GateResult(_Frozen):
     warnings: list[str]
     expectations: list[Finding]
     problems: list[str] = Field(description="why it did not pass; none if it did")
+    validation: dict[str, Any] = Field(
+        default_factory=dict,
+        repr=False,
+        description="the validation result of Great Expectations as JSON, with sample rows (`validations.docs` shows it); "
+        "empty where there was nothing to check",
+    )
 
     def failure(self) -> str:
         """Why the gate did not pass, in one line: expectation, share and sample rows. "" if it did."""
@@ -84,16 +90,17 @@ def check(name: str, rows: Sequence[Mapping[str, Any]], style: Style = "full") -
         if not isinstance(row.get("id"), str):
             raise ValueError(f"row {i} of gate {name!r} has no id")
     rules = _applicable(name, suite, rows)
-    return _judge(name, suite, rules, rows, validate(name, style, rules, rows))
+    seen, validation = validate(name, style, rules, rows)
+    judged = _judge(name, suite, rules, rows, seen)
+    return judged.model_copy(update={"validation": _told(validation, judged)})
 
 
 def fingerprint(name: str) -> str:
     """A hash of all that decides what this gate does, for cache keys. Doesn't load Great Expectations."""
     parts = [repr(suite_of(name, style)) for style in LIMITS]
-    # suites.py and training_suites.py say nothing else than what was just written out, for this gate alone.
-    others = sorted(
-        set(Path(__file__).parent.glob("*.py")) - {Path(__file__).with_name(n) for n in ("suites.py", "training_suites.py")}
-    )
+    # suites.py and training_suites.py say nothing else than what was just written out, for this gate alone; docs.py only shows.
+    apart = {Path(__file__).with_name(other) for other in ("suites.py", "training_suites.py", "docs.py")}
+    others = sorted(set(Path(__file__).parent.glob("*.py")) - apart)
     return hashlib.sha256("\n".join([*parts, *(path.read_text(encoding="utf-8") for path in others)]).encode()).hexdigest()
 
 
@@ -160,6 +167,21 @@ def _judge(
         expectations=findings,
         problems=problems,
     )
+
+
+def _told(validation: dict[str, Any], judged: GateResult) -> dict[str, Any]:
+    """The validation result with what only the gate knows: sample rows with the reason, and its verdict."""
+    samples = {finding.name: finding.sample for finding in judged.expectations}
+    for result in validation["results"]:
+        result["result"]["partial_unexpected_list"] = samples[result["expectation_config"]["meta"]["name"]]
+    validation["meta"]["gate"] = {
+        "name": judged.name,
+        "passed": judged.passed,
+        "evaluated": judged.evaluated,
+        "quarantined": len(judged.quarantined),
+        "problems": judged.problems,
+    }
+    return validation
 
 
 def _too_few(suite: Suite, kept: int, needed: int, of: int, out: Sequence[Rejection]) -> str:

@@ -31,8 +31,10 @@ class Seen(NamedTuple):
     error: str
 
 
-def validate(name: str, style: Style, rules: tuple[Rule, ...], rows: Sequence[Mapping[str, Any]]) -> dict[str, Seen]:
-    """What Great Expectations says of each rule."""
+def validate(
+    name: str, style: Style, rules: tuple[Rule, ...], rows: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Seen], dict[str, Any]]:
+    """What Great Expectations says of each rule; and its validation result as JSON, without rows and values of data."""
     with _LOCK:
         import pandas as pd  # type: ignore[import-untyped]
 
@@ -48,8 +50,20 @@ def validate(name: str, style: Style, rules: tuple[Rule, ...], rows: Sequence[Ma
             "return_unexpected_index_query": False,
         }
         expectations = _expectations(name, style, tuple(rule.name for rule in rules))
-        results = batches.get_batch({"dataframe": table}).validate(expectations, result_format=asked).results
-    return {result.expectation_config.meta["name"]: _seen(result) for result in results}
+        whole = batches.get_batch({"dataframe": table}).validate(expectations, result_format=asked)
+    return {result.expectation_config.meta["name"]: _seen(result) for result in whole.results}, _document(whole)
+
+
+def _document(whole: Any) -> dict[str, Any]:
+    """The result, such that an `ExpectationSuiteValidationResult` can be loaded from it. Equal tables give equal documents."""
+    document: dict[str, Any] = whole.to_json_dict()
+    for result in document["results"]:
+        result["result"].pop("unexpected_index_list", None)
+        result["expectation_config"]["kwargs"].pop("batch_id", None)
+        for raised in _raised(result["exception_info"]):
+            raised["exception_traceback"] = None  # it names folders of this machine
+    document["meta"] = {"great_expectations_version": document["meta"]["great_expectations_version"]}
+    return document
 
 
 def _seen(result: Any) -> Seen:
@@ -65,13 +79,16 @@ def _seen(result: Any) -> Seen:
     return Seen(bool(result.success), None if indices is None else [int(i) for i in indices], float(percent), observed, error)
 
 
-def _errors(info: Mapping[str, Any] | None) -> Iterator[str]:
+def _errors(info: dict[str, Any] | None) -> Iterator[str]:
     """What was raised while an expectation was computed: Great Expectations tells it flat, or one for each metric."""
-    if not info:
-        return
+    for one in _raised(info or {}):
+        yield shorten(one["exception_message"] or "an exception without words", 200)
+
+
+def _raised(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for one in [info] if "raised_exception" in info else info.values():
         if one["raised_exception"]:
-            yield shorten(one["exception_message"] or "an exception without words", 200)
+            yield one
 
 
 def _clean(value: Any) -> Any:

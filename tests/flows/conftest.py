@@ -45,7 +45,9 @@ class Run:
 
     @property
     def hashes(self) -> dict[str, str]:
-        return {name: artifact["sha256"] for name, artifact in self.summary["artifacts"].items() if name != "report"}
+        return {
+            name: artifact["sha256"] for name, artifact in self.summary["artifacts"].items() if name not in ("report", "data_docs")
+        }
 
 
 def start(capsys: pytest.CaptureFixture[str], store: Path, *options: str) -> Run:

@@ -1,0 +1,52 @@
+"""What each stage shows when it is done: its gates, something to read or to click, what results came from, a line in the log."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrix_core.scene import Scene
+from tasks import showing
+from tasks.runs import Evaluated, Simulated, Tuned
+
+
+def simulated(uri: str, instructions: str | None, done: Simulated, scenes: Sequence[Scene]) -> None:
+    """`uri` is the run's, `instructions` what the run was given to play."""
+    records = [record for record, _ in done.records]
+    showing.gates("simulate", [record.gate for record in records if record.gate])
+    showing.stories(scenes)
+    showing.made("scenes", f"{uri}/scenes.jsonl", [_source(instructions)], scenes=done.count, instructions=done.instructions)
+    calls, cached = (sum(record.calls for record, hit in done.records if hit is cache) for cache in (False, True))
+    showing.note(
+        f"simulate: {done.count} of {done.instructions} scenes finished, {calls} calls to the model, {cached} more from the cache"
+    )
+
+
+def tuned(uri: str, examples: str, done: Tuned) -> None:
+    """`examples` is where the training examples lie."""
+    showing.gates("tune", done.gates)
+    showing.made("examples", examples, [f"{uri}/scenes.jsonl"], examples=done.count)
+    if done.adapter is not None:
+        showing.made("adapter", f"{uri}/adapter", [examples])
+        showing.links({"adapter": f"{uri}/adapter"})
+    showing.note(f"tune: {done.count} examples, {'no adapter' if done.adapter is None else 'an adapter'}")
+
+
+def evaluated(done: Evaluated) -> None:
+    """Base against tuned, as far as there is something to compare."""
+    showing.gates("evaluate", done.gates)
+    showing.evaluation(done.evaluation)
+    showing.note(f"evaluate: {len(done.evaluation)} benchmarks, {done.calls.get('calls', 0)} calls to the model")
+
+
+def reported(uri: str, documented: bool, adapter: bool) -> None:
+    """Where to look: the report, Data Docs if there are any, all files of the run."""
+    places = {"report": f"{uri}/report.html", "run-folder": uri}
+    showing.links(places | ({"data-docs": f"{uri}/data_docs/index.html"} if documented else {}))
+    showing.made("report", f"{uri}/report.html", [f"{uri}/adapter" if adapter else f"{uri}/scenes.jsonl"])
+    showing.note(f"report: {uri}/report.html")
+
+
+def _source(instructions: str | None) -> str:
+    """What stands for the instructions: a file, or a name for what has no place."""
+    if instructions is None:
+        return "matrix-align://instructions/own"
+    return "matrix-align://instructions/standard-input" if instructions == "-" else str(Path(instructions).absolute())

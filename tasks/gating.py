@@ -1,0 +1,29 @@
+"""What becomes of a gate's verdict: a pass is noted, its full validation result kept in the store; a failure ends the step.
+
+The Prefect UI is told of a failure before it ends anything: which expectation, for how many rows, and some of them.
+"""
+
+from typing import Any
+
+from matrix_core.errors import RunError
+from tasks import showing
+from tasks.scenes_io import dump_rows
+from tasks.store import Store
+from validations.gate import GateResult
+
+VALIDATION = "validation"
+"""Where a noted gate has the reference to its validation result."""
+
+
+def passed(judged: GateResult, store: Store) -> dict[str, Any]:
+    """The gate as a run notes it: how many rows it took out, not which (these are in the quarantine), and where the full result is.
+
+    Raises RunError, one line with expectation, share and sample rows, if it did not pass.
+    """
+    noted = judged.model_dump(mode="json", exclude={"quarantined", VALIDATION}) | {"quarantined": len(judged.quarantined)}
+    if not judged.passed:
+        showing.gate_failed(noted)
+        raise RunError(judged.failure())
+    if judged.warnings:
+        showing.note(f"gate {judged.name}: {len(judged.warnings)} warnings, the first: {judged.warnings[0]}")
+    return noted | {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()}
