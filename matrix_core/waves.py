@@ -10,6 +10,8 @@ from matrix_core.steps import AnswerError, Step
 
 RE_ASK = 2
 """How often an answer that can't be used is asked again, with the reason."""
+WARMER = 0.7
+"""The temperature at which it is asked again, at least: a cold model gives the same answer once more."""
 
 
 @dataclass
@@ -79,9 +81,10 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
 
 
 def ask_again(request: Request, answer: str, why: str) -> Request:
-    """The same request with the bad answer and what was wrong with it as further turns."""
+    """The same request with the bad answer and what was wrong with it as further turns, drawn more freely."""
     turns = (
         Message(role="assistant", content=answer or "(nothing)"),
         Message(role="user", content=f"That can't be used: {why}. Answer again, correctly."),
     )
-    return request.model_copy(update={"messages": request.messages + turns, "seed": (request.seed + 1) % 2**32})
+    update = {"messages": request.messages + turns, "seed": (request.seed + 1) % 2**32}
+    return request.model_copy(update=update | {"temperature": max(request.temperature, WARMER)})

@@ -85,6 +85,11 @@ def stage(name: str, total: int) -> Iterator[None]:
         print(f"{name}: done", file=sys.stderr)
 
 
+def running() -> bool:
+    """Whether a stage has a bar now."""
+    return bool(_bars)
+
+
 def step(done: float, doing: str | None = None) -> None:
     """Move the innermost bar by `done` units and say what is being done now."""
     if _bars:

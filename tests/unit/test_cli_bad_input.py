@@ -202,7 +202,7 @@ def test_stores_that_are_none(tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     for uri, words in {
         str(tmp_path / "file"): "is not a folder",
-        "s3://bucket/runs": "S3 stores come with the next release; use a folder",
+        "s3:///runs": "names no bucket: write s3://bucket/prefix",
         "https://example.org": "https:// aren't supported; use a folder",
         "": "--store is empty",
     }.items():

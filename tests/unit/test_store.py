@@ -217,7 +217,7 @@ def test_uris(tmp_path, monkeypatch):
     ("uri", "words"),
     [
         ("", "--store is empty"),
-        ("s3://bucket/prefix", "next release; use a folder"),
+        ("s3://", "names no bucket: write s3://bucket/prefix"),
         ("gs://bucket", "gs:// aren't supported; use a folder"),
         ("a\0b", "can't be written to"),
         ("x" * 5000, "File name too long"),

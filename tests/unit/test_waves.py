@@ -39,6 +39,9 @@ def test_an_answer_that_is_not_json_is_asked_again_with_what_was_wrong():
     again = engine.asked[1].messages
     assert again[-2].content == "no json"
     assert "not JSON" in again[-1].content
+    # Not with the seed and at the temperature that gave the bad answer.
+    assert engine.asked[1].seed != engine.asked[0].seed
+    assert engine.asked[1].temperature > engine.asked[0].temperature
 
 
 def test_after_two_more_tries_the_row_is_set_aside_with_the_reason_and_its_mates_go_on():
