@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
@@ -31,8 +32,8 @@ from tasks.transfers import watched
 ATTEMPTS = 5
 """How often a request is made before it counts as failed; between attempts the time to wait grows, by chance more or less."""
 PART = 8 << 20
-"""Files above this size (bytes) go up in parts of it, four at a time."""
-_PARTS = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
+"""Files above this size (bytes) go in parts of it, four at a time; at most 64 pieces of 256 KB wait to be written down."""
+_PARTS = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4, max_io_queue=64)
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]")
 _ERRORS = (BotoCoreError, ClientError, ValueError)
 
@@ -97,8 +98,9 @@ class Bucket:
         if size <= PART:
             self.write(key, path.read_bytes(), absent_only=absent_only)
             return
-        with self._telling(key), path.open("rb") as file, watched(f"upload {path.name}", size) as moved:
-            self._client.upload_fileobj(file, self._bucket, self._root + key, Config=_PARTS, Callback=moved)
+        with self._telling(key), watched(f"upload {path.name}", size) as moved:
+            # By name: the parts of an open file would be held in memory.
+            self._client.upload_file(str(path), self._bucket, self._root + key, Config=_PARTS, Callback=moved)
 
     def download(self, key: str, path: Path) -> None:
         """Fetch an object into a file, in parts."""
@@ -166,8 +168,10 @@ class Bucket:
         """Failures as our errors, which name the object."""
         try:
             yield
-        except (*_ERRORS, RetriesExceededError) as error:
-            broken = getattr(error, "last_exception", error)
+        except (*_ERRORS, RetriesExceededError, S3UploadFailedError) as error:
+            # The last two only say that a transfer failed; what they are about says why.
+            wrapped = error.__context__ if isinstance(error, S3UploadFailedError) else getattr(error, "last_exception", None)
+            broken = wrapped if isinstance(wrapped, Exception) else error
             where = self._client.meta.endpoint_url
             raise explained(broken, self.locate(key), where, self._bucket, opening=not self._answered) from error
         self._answered = True
