@@ -45,9 +45,9 @@ class Plan:
         return self.files + self.cached + self.objects
 
 
-def plan(store: Store, keep_runs: int) -> Plan:
-    """What would go if the `keep_runs` runs that were written to last stay. Only reads."""
-    now = datetime.now(UTC)
+def plan(store: Store, keep_runs: int, at: datetime | None = None) -> Plan:
+    """What would go, now or `at` another time, if the `keep_runs` runs that were written to last stay. Only reads."""
+    now = at or datetime.now(UTC)
     young = now - FRESH
     runs: dict[str, list[Entry]] = defaultdict(list)
     for entry in store.backend.list("runs/"):
@@ -73,9 +73,9 @@ def plan(store: Store, keep_runs: int) -> Plan:
     )
 
 
-def carry_out(store: Store, planned: Plan, keep_runs: int) -> Plan:
+def carry_out(store: Store, planned: Plan, keep_runs: int, at: datetime | None = None) -> Plan:
     """Delete what was planned and still may go. Returns what went."""
-    now = plan(store, keep_runs)
+    now = plan(store, keep_runs, at)
     was = {entry.key for entry in planned.all}
     gone = Plan(
         runs=tuple(name for name in now.runs if name in planned.runs),

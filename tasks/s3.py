@@ -5,6 +5,7 @@ Credentials, profile, region and endpoint come from where every AWS tool looks f
 Whether what comes back is what was put there is for the store to see: it checks the hash of every object.
 """
 
+import mimetypes
 import os
 import random
 import re
@@ -75,7 +76,7 @@ class Bucket:
 
     def write(self, key: str, data: bytes, *, absent_only: bool = False) -> bool:
         """Put an object."""
-        where = {"Bucket": self._bucket, "Key": self._root + key}
+        where = {"Bucket": self._bucket, "Key": self._root + key, "ContentType": _content_type(key)}
         with self._telling(key):
             if absent_only and self._conditional:
                 try:
@@ -100,7 +101,8 @@ class Bucket:
             return
         with self._telling(key), watched(f"upload {path.name}", size) as moved:
             # By name: the parts of an open file would be held in memory.
-            self._client.upload_file(str(path), self._bucket, self._root + key, Config=_PARTS, Callback=moved)
+            kind = {"ContentType": _content_type(key)}
+            self._client.upload_file(str(path), self._bucket, self._root + key, kind, Config=_PARTS, Callback=moved)
 
     def download(self, key: str, path: Path) -> None:
         """Fetch an object into a file, in parts."""
@@ -145,8 +147,12 @@ class Bucket:
     def touch(self, key: str) -> None:
         """Copy an object onto itself."""
         where = {"Bucket": self._bucket, "Key": self._root + key}
+        # rclone takes the time from this mark; elsewhere it is the time of the copying.
+        mark = {"mtime": f"{time.time():.6f}"}
         with self._telling(key):
-            self._client.copy_object(**where, CopySource=where, MetadataDirective="REPLACE")
+            self._client.copy_object(
+                **where, CopySource=where, MetadataDirective="REPLACE", Metadata=mark, ContentType=_content_type(key)
+            )
 
     def _get(self, key: str) -> bytes:
         body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"].read()
@@ -195,6 +201,11 @@ def open_bucket(uri: str) -> Bucket:
     except _ERRORS as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
         raise explained(error, uri, endpoint, bucket, opening=True) from error
+
+
+def _content_type(key: str) -> str:
+    """What browsers take the object for: reports and their parts are opened from the bucket."""
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from matrix_core.errors import RunError, UserError
 from tasks import s3 as s3_module
 from tasks.s3 import Bucket
 from tasks.store import DamagedError, MissingError, Reference, Store, open_store
-from tests.s3_server import BUCKET, free_port
+from tests.s3_server import free_port
 
 
 @pytest.fixture
@@ -66,6 +67,23 @@ def test_files_of_runs_are_overwritten_and_listed(store, s3_uri):
     assert store.runs() == ["a.1", "b"]
     with pytest.raises(MissingError, match=r"run b in s3://.* has no report\.html"):
         store.read("b", "report.html")
+
+
+def test_a_report_in_the_bucket_is_a_page_for_browsers(store, s3_uri):
+    key = store.write("a", "report.html", b"<html>").removeprefix("s3://artifacts/")
+    assert store.backend._client.head_object(Bucket="artifacts", Key=key)["ContentType"] == "text/html"
+
+
+def test_what_is_used_again_counts_as_written_anew(store):
+    ref = store.put(b"abc", ".txt")
+    where = {"Bucket": "artifacts", "Key": store.locate(ref).removeprefix("s3://artifacts/")}
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    aged = {"mtime": str(yesterday.timestamp())}
+    store.backend._client.copy_object(**where, CopySource=where, MetadataDirective="REPLACE", Metadata=aged)
+    assert [entry.modified.day for entry in store.backend.list("objects/")] == [yesterday.day]
+    store.backend.touch(ref.key)
+    assert all(entry.modified > datetime.now(UTC) - timedelta(minutes=1) for entry in store.backend.list("objects/"))
+    assert store.get(ref) == b"abc"
 
 
 def test_many_writers_of_the_same_bytes(store):
@@ -277,9 +295,8 @@ def test_where_the_server_offers_it_an_object_is_created_only_if_absent():
     key = Reference(sha256=hashlib.sha256(b"abc").hexdigest(), size=3, suffix=".txt").key
     head = {"Bucket": "bucket", "Key": f"p/{key}"}
     stub.add_client_error("head_object", "404", http_status_code=404, expected_params=head)
-    stub.add_client_error(
-        "put_object", "PreconditionFailed", http_status_code=412, expected_params={**head, "Body": b"abc", "IfNoneMatch": "*"}
-    )
+    put = {**head, "ContentType": "text/plain", "Body": b"abc", "IfNoneMatch": "*"}
+    stub.add_client_error("put_object", "PreconditionFailed", http_status_code=412, expected_params=put)
     with stub:
         assert store.put(b"abc", ".txt").size == 3
         stub.assert_no_pending_responses()
@@ -287,7 +304,7 @@ def test_where_the_server_offers_it_an_object_is_created_only_if_absent():
 
 def test_where_the_server_does_not_offer_it_an_object_is_written():
     store, stub = stubbed()
-    where = {"Bucket": "bucket", "Key": "p/k"}
+    where = {"Bucket": "bucket", "Key": "p/k", "ContentType": "application/octet-stream"}
     stub.add_client_error(
         "put_object", "NotImplemented", http_status_code=501, expected_params={**where, "Body": b"1", "IfNoneMatch": "*"}
     )
