@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from s3transfer.exceptions import RetriesExceededError
 
 from matrix_core.errors import UserError
-from tasks.backend import Entry
+from tasks.backend import Entry, MissingError
 from tasks.s3_errors import explained
 from tasks.transfers import watched
 
@@ -67,12 +67,13 @@ class Bucket:
         """The bytes of an object."""
         with self._telling(key):
             for attempt in range(1, ATTEMPTS):
+                body = self._get(key)
                 try:
-                    return self._get(key)
+                    return bytes(body.read())
                 except (HTTPClientError, IncompleteReadError):
                     # The client itself tries again only until the answer begins, not when it breaks off.
                     time.sleep(random.uniform(0, 0.2 * 2**attempt))
-            return self._get(key)
+            return bytes(self._get(key).read())
 
     def write(self, key: str, data: bytes, *, absent_only: bool = False) -> bool:
         """Put an object."""
@@ -144,24 +145,25 @@ class Bucket:
                 raise
             return Entry(key, head["ContentLength"], head["LastModified"])
 
-    def touch(self, key: str) -> None:
+    def touch(self, key: str) -> bool:
         """Copy an object onto itself."""
         where = {"Bucket": self._bucket, "Key": self._root + key}
         # rclone takes the time from this mark; elsewhere it is the time of the copying.
         mark = {"mtime": f"{time.time():.6f}"}
-        with self._telling(key):
-            self._client.copy_object(
-                **where, CopySource=where, MetadataDirective="REPLACE", Metadata=mark, ContentType=_content_type(key)
-            )
+        new = {"MetadataDirective": "REPLACE", "Metadata": mark, "ContentType": _content_type(key)}
+        try:
+            with self._telling(key):
+                self._client.copy_object(**where, CopySource=where, **new)
+        except MissingError:
+            return False
+        return True
 
-    def _get(self, key: str) -> bytes:
-        body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"].read()
-        return body
+    def _get(self, key: str) -> Any:
+        return self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"]
 
     def _pages(self, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
-        pages = iter(
-            self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + prefix, **more)
-        )
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=self._root + prefix, **more))
         while True:
             with self._telling(prefix):
                 page = next(pages, None)

@@ -183,8 +183,8 @@ class Store:
         for ref in named:
             if not self.has(ref):
                 raise MissingError(f"{self.backend.locate(key)} names {self.locate(ref)}, which is missing or truncated")
-        if there is not None and _old(there):
-            self.backend.touch(key)
+        if there is None or (_old(there) and not self.backend.touch(key)):
+            raise MissingError(f"{self.backend.locate(key)} was deleted just now")
         return data
 
     def _lacks(self, ref: Reference) -> bool:
@@ -195,9 +195,8 @@ class Store:
         if there.size != ref.size:
             self.backend.delete([ref.key])
             return True
-        if _old(there):
-            self.backend.touch(ref.key)
-        return False
+        # Somebody who prunes may have been quicker.
+        return _old(there) and not self.backend.touch(ref.key)
 
     def _missing(self, ref: Reference) -> MissingError:
         return MissingError(f"object {self.locate(ref)} is missing: run the command that made it again")

@@ -22,6 +22,7 @@ from botocore.stub import Stubber
 
 from flows import cli
 from matrix_core.errors import RunError, UserError
+from tasks import progress
 from tasks import s3 as s3_module
 from tasks.s3 import Bucket
 from tasks.store import DamagedError, MissingError, Reference, Store, open_store
@@ -140,6 +141,24 @@ def test_folders(store, tmp_path):
         "adapter_config.json",
         "weights.safetensors",
     ]
+
+
+def test_a_transfer_that_takes_a_while_says_how_far_it_is(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.transfers.QUIET", 0.0)
+    said: list[str] = []
+    monkeypatch.setattr("tasks.progress.step", lambda done, doing: said.append(doing))
+    (tmp_path / "weights.bin").write_bytes(bytes(20_000_000))
+    with progress.stage("tune", total=1):
+        ref = store.put_file(tmp_path / "weights.bin", ".bin")
+    assert said[-1] == "upload weights.bin 20 of 20 MB"
+    said.clear()
+    # Without the bar of a stage, and without a terminal, nothing is said.
+    store.fetch(ref, tmp_path / "back.bin")
+    assert said == []
+
+
+def test_what_is_not_there_cannot_be_renewed(store):
+    assert not store.backend.touch("objects/none")
 
 
 def test_an_upload_in_parts_that_is_refused_says_why(store, tmp_path, monkeypatch):
