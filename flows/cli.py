@@ -15,13 +15,14 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from flows import store_commands
 from flows.options import RunOptions, find_run, locate_run
 from matrix_core.errors import RunError, UserError
 from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} - {"--as-json", "--debug"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} - {"--as-json", "--debug"} | {"--keep-runs"}
 
 app = typer.Typer(
     name=NAME,
@@ -120,6 +121,9 @@ app.command("run", help="The whole path: simulate, fine-tune, evaluate, report."
 app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting(_stage("simulate")))
 app.command("tune", help="Fine-tune on the examples of a run.")(_continuing(_stage("tune")))
 app.command("report", help="Write the report of a run anew.")(_continuing(_stage("report")))
+
+
+app.add_typer(store_commands.app, name="store")
 
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")

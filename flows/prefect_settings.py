@@ -3,9 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-from tasks.store import open_store
 
 _ALWAYS = {"GX_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 _BY_ITSELF = {"PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
@@ -22,7 +19,10 @@ def prefect_for(store: str, debug: bool) -> Iterator[None]:
         wanted = _ALWAYS | _BY_ITSELF | {"PREFECT_LOGGING_LEVEL": "WARNING" if debug else "CRITICAL"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
-    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.settings import PREFECT_DEFAULT_RESULT_STORAGE_BLOCK, temporary_settings
 
-    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(open_store(store).uri) / "results"}):
+    from tasks.results import result_storage
+
+    # Every task whose flow names no other storage keeps its results there.
+    with temporary_settings({PREFECT_DEFAULT_RESULT_STORAGE_BLOCK: result_storage(store).slug}):
         yield

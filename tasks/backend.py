@@ -79,8 +79,8 @@ class Backend(Protocol):
         """What lies under a key, without its bytes."""
         ...
 
-    def touch(self, key: str) -> None:
-        """Set the time of the last writing to now; nothing if nothing is there."""
+    def touch(self, key: str) -> bool:
+        """Set the time of the last writing to now. False if nothing is there."""
         ...
 
 

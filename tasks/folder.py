@@ -94,11 +94,15 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def touch(self, key: str) -> None:
+    def touch(self, key: str) -> bool:
         """Set a file's time to now."""
-        # Who may read but not write a shared folder can still use what is there.
-        with suppress(FileNotFoundError, PermissionError):
-            os.utime(self._root / key)
+        try:
+            # Who may read but not write a shared folder can still use what is there.
+            with suppress(PermissionError):
+                os.utime(self._root / key)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 def try_out(root: Path, writable: bool) -> None:

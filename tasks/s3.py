@@ -5,6 +5,7 @@ Credentials, profile, region and endpoint come from where every AWS tool looks f
 Whether what comes back is what was put there is for the store to see: it checks the hash of every object.
 """
 
+import mimetypes
 import os
 import random
 import re
@@ -18,21 +19,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from s3transfer.exceptions import RetriesExceededError
 
 from matrix_core.errors import UserError
-from tasks.backend import Entry
+from tasks.backend import Entry, MissingError
 from tasks.s3_errors import explained
 from tasks.transfers import watched
 
 ATTEMPTS = 5
 """How often a request is made before it counts as failed; between attempts the time to wait grows, by chance more or less."""
 PART = 8 << 20
-"""Files above this size (bytes) go up in parts of it, four at a time."""
-_PARTS = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4)
+"""Files above this size (bytes) go in parts of it, four at a time; at most 64 pieces of 256 KB wait to be written down."""
+_PARTS = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=4, max_io_queue=64)
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]")
 _ERRORS = (BotoCoreError, ClientError, ValueError)
 
@@ -65,16 +67,17 @@ class Bucket:
         """The bytes of an object."""
         with self._telling(key):
             for attempt in range(1, ATTEMPTS):
+                body = self._get(key)
                 try:
-                    return self._get(key)
+                    return bytes(body.read())
                 except (HTTPClientError, IncompleteReadError):
                     # The client itself tries again only until the answer begins, not when it breaks off.
                     time.sleep(random.uniform(0, 0.2 * 2**attempt))
-            return self._get(key)
+            return bytes(self._get(key).read())
 
     def write(self, key: str, data: bytes, *, absent_only: bool = False) -> bool:
         """Put an object."""
-        where = {"Bucket": self._bucket, "Key": self._root + key}
+        where = {"Bucket": self._bucket, "Key": self._root + key, "ContentType": _content_type(key)}
         with self._telling(key):
             if absent_only and self._conditional:
                 try:
@@ -97,8 +100,10 @@ class Bucket:
         if size <= PART:
             self.write(key, path.read_bytes(), absent_only=absent_only)
             return
-        with self._telling(key), path.open("rb") as file, watched(f"upload {path.name}", size) as moved:
-            self._client.upload_fileobj(file, self._bucket, self._root + key, Config=_PARTS, Callback=moved)
+        with self._telling(key), watched(f"upload {path.name}", size) as moved:
+            # By name: the parts of an open file would be held in memory.
+            kind = {"ContentType": _content_type(key)}
+            self._client.upload_file(str(path), self._bucket, self._root + key, kind, Config=_PARTS, Callback=moved)
 
     def download(self, key: str, path: Path) -> None:
         """Fetch an object into a file, in parts."""
@@ -140,20 +145,25 @@ class Bucket:
                 raise
             return Entry(key, head["ContentLength"], head["LastModified"])
 
-    def touch(self, key: str) -> None:
+    def touch(self, key: str) -> bool:
         """Copy an object onto itself."""
         where = {"Bucket": self._bucket, "Key": self._root + key}
-        with self._telling(key):
-            self._client.copy_object(**where, CopySource=where, MetadataDirective="REPLACE")
+        # rclone takes the time from this mark; elsewhere it is the time of the copying.
+        mark = {"mtime": f"{time.time():.6f}"}
+        new = {"MetadataDirective": "REPLACE", "Metadata": mark, "ContentType": _content_type(key)}
+        try:
+            with self._telling(key):
+                self._client.copy_object(**where, CopySource=where, **new)
+        except MissingError:
+            return False
+        return True
 
-    def _get(self, key: str) -> bytes:
-        body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"].read()
-        return body
+    def _get(self, key: str) -> Any:
+        return self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"]
 
     def _pages(self, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
-        pages = iter(
-            self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + prefix, **more)
-        )
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=self._root + prefix, **more))
         while True:
             with self._telling(prefix):
                 page = next(pages, None)
@@ -166,8 +176,10 @@ class Bucket:
         """Failures as our errors, which name the object."""
         try:
             yield
-        except (*_ERRORS, RetriesExceededError) as error:
-            broken = getattr(error, "last_exception", error)
+        except (*_ERRORS, RetriesExceededError, S3UploadFailedError) as error:
+            # The last two only say that a transfer failed; what they are about says why.
+            wrapped = error.__context__ if isinstance(error, S3UploadFailedError) else getattr(error, "last_exception", None)
+            broken = wrapped if isinstance(wrapped, Exception) else error
             where = self._client.meta.endpoint_url
             raise explained(broken, self.locate(key), where, self._bucket, opening=not self._answered) from error
         self._answered = True
@@ -191,6 +203,11 @@ def open_bucket(uri: str) -> Bucket:
     except _ERRORS as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "S3"
         raise explained(error, uri, endpoint, bucket, opening=True) from error
+
+
+def _content_type(key: str) -> str:
+    """What browsers take the object for: reports and their parts are opened from the bucket."""
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"
 
 
 @lru_cache(maxsize=64)

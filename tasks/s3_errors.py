@@ -49,7 +49,7 @@ _BROKEN: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
     ((boto.ConnectTimeoutError, boto.ReadTimeoutError), "no answer in time: check the network and the endpoint, then run again"),
     (
         boto.EndpointConnectionError,
-        "can't connect: check that the server runs, the network and AWS_ENDPOINT_URL_S3, then run again",
+        "can't connect: check the network, AWS_ENDPOINT_URL_S3, and that the server runs; then run again",
     ),
     (
         (boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError),

@@ -1,7 +1,7 @@
 """The artifact store: what runs make, each thing once, under the SHA-256 of its bytes; and the few files of each run.
 
 `objects/` holds content: a key is the hash of what is behind it, so it never changes and equal things are kept once.
-`runs/<run-id>/` holds what people open: summary, manifest, report. Every other room is a cache: small JSON files that name objects
+`runs/<run-id>/` holds what people open: summary, manifest, report. The other rooms are caches: small JSON files that name objects
 and may go at any time. Tasks pass `Reference`s, never bytes. Where all this lies is a backend's business: a folder, or S3.
 """
 
@@ -22,17 +22,30 @@ from matrix_core.errors import RunError, UserError
 from tasks import folder
 from tasks.backend import Backend, DamagedError, Entry, MissingError, check_run_id, is_run_id
 
-__all__ = ["FRESH", "DamagedError", "MissingError", "Reference", "Store", "check_run_id", "open_store", "references"]
+__all__ = [
+    "CACHES",
+    "FRESH",
+    "TREE",
+    "DamagedError",
+    "MissingError",
+    "Reference",
+    "Store",
+    "check_run_id",
+    "open_store",
+    "references",
+]
 
 FRESH = timedelta(hours=1)
 """What was written or used within this time is never pruned: somebody may be about to refer to it. Whatever is older and is used
 again counts as written anew."""
 
+CACHES = ("results", "memo")
+"""The rooms that are caches: what Prefect's tasks handed back, and what single scenes came to."""
+
 TREE = ".tree.json"
 """The suffix of a list of files: name -> reference."""
 
 _SUFFIX = r"(\.[a-z0-9]{1,16}){0,3}"
-_ROOM = re.compile(r"(?!objects$|runs$)[a-z]+")
 
 
 class Reference(BaseModel):
@@ -170,8 +183,8 @@ class Store:
         for ref in named:
             if not self.has(ref):
                 raise MissingError(f"{self.backend.locate(key)} names {self.locate(ref)}, which is missing or truncated")
-        if there is not None and _old(there):
-            self.backend.touch(key)
+        if there is None or (_old(there) and not self.backend.touch(key)):
+            raise MissingError(f"{self.backend.locate(key)} was deleted just now")
         return data
 
     def _lacks(self, ref: Reference) -> bool:
@@ -182,9 +195,8 @@ class Store:
         if there.size != ref.size:
             self.backend.delete([ref.key])
             return True
-        if _old(there):
-            self.backend.touch(ref.key)
-        return False
+        # Somebody who prunes may have been quicker.
+        return _old(there) and not self.backend.touch(ref.key)
 
     def _missing(self, ref: Reference) -> MissingError:
         return MissingError(f"object {self.locate(ref)} is missing: run the command that made it again")
@@ -252,8 +264,8 @@ def _run_key(run_id: str, name: str) -> str:
 
 
 def _cache_key(room: str, name: str) -> str:
-    if not _ROOM.fullmatch(room):
-        raise RunError(f"{room!r} can't be the name of a cache in the store: take small letters, and neither objects nor runs")
+    if room not in CACHES:
+        raise RunError(f"the store has no cache {room!r}: there are {', '.join(CACHES)}")
     return f"{room}/{_inside(name)}"
 
 

@@ -41,4 +41,5 @@ def watched(doing: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield moved
     finally:
-        own.stop()
+        if own.live.is_started:
+            own.stop()

@@ -1,0 +1,29 @@
+"""What tests of all kinds may ask for."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.s3_server import BUCKET, S3Server, s3_server
+
+
+@pytest.fixture(scope="session")
+def s3_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server, started for the first test that needs one."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "root") as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, and an environment in which AWS tools find it."""
+    for name, value in s3_running.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_running
+
+
+@pytest.fixture
+def s3_uri(s3: S3Server) -> str:
+    """A place in the bucket that no other test uses."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
