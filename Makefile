@@ -10,7 +10,7 @@ align: setup
 	$(BIN)/matrix-align run $(ARGS)
 
 test: setup lint types arrows
-	$(BIN)/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 setup: $(READY)
 

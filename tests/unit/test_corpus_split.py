@@ -58,7 +58,7 @@ def test_critique_and_refinement_are_taught_on_skill_acts_and_places_only(corpus
 
 
 def test_what_a_run_plays_and_rehearses_is_disjoint_from_what_it_is_tested_on():
-    played = {sets.cases("train", 3000, seed)[i].text for seed in (0, 1) for i in range(3000)}
+    played = {case.text for seed in (0, 1) for case in sets.cases("train", 3000, seed)}
     tested = {case.text for name in ("held_out", "held_out_places", "validation") for case in sets.cases(name, 900, 1)}
     assert not played & tested
     held = anywhere(acts("held_out", "validation"))
