@@ -46,7 +46,7 @@ class RunOptions(BaseModel):
     instructions: str | None = Field(None, description="file with instructions (jsonl, csv, parquet, txt), '-' for standard input")
     model: str = Field("pocket", description="pocket, smollm2, a name on the hub, or a folder")
     endpoint: tuple[str, ...] = Field((), description="URL of an OpenAI-compatible server that answers for the model; repeatable")
-    store: str = Field("./matrix-runs", description="the folder that keeps what runs make")
+    store: str = Field("./matrix-runs", description="what keeps what runs make: a folder, or s3://bucket/prefix")
     scenes: int | None = _count("scenes", None, f"how many instructions to play (default {EMBEDDED_SCENES} for pocket, else all)")
     roles: int = _count("roles", 3, "people in a scene besides the one who asks")
     steps: int = _count("steps", 3, "steps of the plan that is acted out")

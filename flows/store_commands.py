@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.options import RunOptions
 from matrix_core.errors import UserError
 from tasks.store import open_store
 
 app = typer.Typer(help="Try out a store, or delete what is no longer wanted.")
 
-_DEFAULT = "./matrix-runs"
+_DEFAULT: str = RunOptions.model_fields["store"].default
 _MOST = 1_000_000
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tasks.backend import Entry, MissingError, is_run_id
-from tasks.store import CACHES, FRESH, TREE, Store
+from tasks.store import FRESH, RESULTS, TREE, Store
 
 UNFINISHED = timedelta(days=1)
 """So long after its last file a run without a summary counts as one that still goes on."""
@@ -57,7 +57,7 @@ def plan(store: Store, keep_runs: int, at: datetime | None = None) -> Plan:
     kept = _kept_runs(runs, keep_runs, now)
     objects = list(store.backend.list("objects/"))
     # After the objects: whoever writes puts objects first, then what names them.
-    cached = [entry for room in CACHES for entry in store.backend.list(f"{room}/")]
+    cached = list(store.backend.list(RESULTS))
 
     reader = _Reader(store, objects)
     reader.mark_from(entry for name in kept for entry in runs[name] if entry.key.endswith(".json"))

@@ -11,7 +11,6 @@ import time
 from functools import cache
 from typing import Any
 
-from prefect import Task
 from prefect.filesystems import WritableFileSystem
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.utilities.importtools import from_qualified_name
@@ -19,7 +18,6 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from tasks.store import MissingError, Store, open_store
 
-ROOM = "results"
 _OURS = ("flows", "tasks", "matrix_core", "validations")
 _AT_ONCE = 2.0
 """Prefect asks twice for a result: whether it is there, and for its bytes. Within so many seconds the answer is the same."""
@@ -48,7 +46,7 @@ class MatrixStore(WritableFileSystem):
             key, at, data = self._last
         if key == path and time.monotonic() - at < _AT_ONCE:
             return data
-        data = self._checked(path, self._store().recall(ROOM, path))
+        data = self._checked(path, self._store().recall(path))
         with self._lock:
             self._last = (path, time.monotonic(), data)
         return data
@@ -57,7 +55,7 @@ class MatrixStore(WritableFileSystem):
         """Keep a result."""
         with self._lock:
             self._last = ("", 0.0, b"")
-        self._store().remember(ROOM, path, content)
+        self._store().remember(path, content)
 
     async def aread_path(self, path: str) -> bytes:
         """`read_path` for flows that are coroutines."""
@@ -107,16 +105,6 @@ def _saved(uri: str, _server: str | None, _home: str) -> MatrixStore:
         block = MatrixStore(uri=uri)
         block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
         return block
-
-
-@cache
-def _with_results(task: Any, storage: str, _server: str | None, _home: str) -> Any:
-    return task.with_options(result_storage=_saved(storage, _server, _home))
-
-
-def kept_in(store: str, task: Task[..., Any]) -> Any:
-    """The task, its results in this store."""
-    return _with_results(task, open_store(store, writable=False).uri, PREFECT_API_URL.value(), str(PREFECT_HOME.value()))
 
 
 def _refuse_foreign(value: Any) -> None:

@@ -1,8 +1,8 @@
 """The artifact store: what runs make, each thing once, under the SHA-256 of its bytes; and the few files of each run.
 
 `objects/` holds content: a key is the hash of what is behind it, so it never changes and equal things are kept once.
-`runs/<run-id>/` holds what people open: summary, manifest, report. The other rooms are caches: small JSON files that name objects
-and may go at any time. Tasks pass `Reference`s, never bytes. Where all this lies is a backend's business: a folder, or S3.
+`runs/<run-id>/` holds what people open: summary, manifest, report. `results/` is a cache, small JSON files that name objects and
+may go at any time. Tasks pass `Reference`s, never bytes. Where all this lies is a backend's business: a folder, or S3.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from tasks import folder
 from tasks.backend import Backend, DamagedError, Entry, MissingError, check_run_id, is_run_id
 
 __all__ = [
-    "CACHES",
     "FRESH",
+    "RESULTS",
     "TREE",
     "DamagedError",
     "MissingError",
@@ -39,8 +39,8 @@ FRESH = timedelta(hours=1)
 """What was written or used within this time is never pruned: somebody may be about to refer to it. Whatever is older and is used
 again counts as written anew."""
 
-CACHES = ("results", "memo")
-"""The rooms that are caches: what Prefect's tasks handed back, and what single scenes came to."""
+RESULTS = "results/"
+"""Where what Prefect's tasks handed back is cached."""
 
 TREE = ".tree.json"
 """The suffix of a list of files: name -> reference."""
@@ -163,17 +163,17 @@ class Store:
         """The ids of all runs, sorted."""
         return sorted(name for name in self.backend.folders("runs/") if is_run_id(name))
 
-    def remember(self, room: str, name: str, data: bytes) -> None:
-        """Write a small JSON file of a cache, in place of an earlier one of that name."""
-        self.backend.write(_cache_key(room, name), data)
+    def remember(self, name: str, data: bytes) -> None:
+        """Cache a result, in place of an earlier one of that name."""
+        self.backend.write(_result_key(name), data)
 
-    def recall(self, room: str, name: str) -> bytes:
-        """A small JSON file of a cache, if all objects that it names are there.
+    def recall(self, name: str) -> bytes:
+        """A cached result, if all objects that it names are there.
 
         Otherwise it is worth nothing: MissingError. One that is older than FRESH counts as written anew, so that nobody prunes it
         while it is in use.
         """
-        key = _cache_key(room, name)
+        key = _result_key(name)
         data = self.backend.read(key)
         there = self.backend.entry(key)
         try:
@@ -263,10 +263,8 @@ def _run_key(run_id: str, name: str) -> str:
     return f"runs/{check_run_id(run_id)}/{_inside(name)}"
 
 
-def _cache_key(room: str, name: str) -> str:
-    if room not in CACHES:
-        raise RunError(f"the store has no cache {room!r}: there are {', '.join(CACHES)}")
-    return f"{room}/{_inside(name)}"
+def _result_key(name: str) -> str:
+    return f"{RESULTS}{_inside(name)}"
 
 
 def _inside(name: str) -> PurePosixPath:

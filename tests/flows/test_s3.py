@@ -12,7 +12,7 @@ from prefect import flow, task
 
 from flows import cli
 from flows.prefect_settings import prefect_for
-from tasks.results import kept_in
+from tasks.results import result_storage
 from tasks.runs import Simulated, Tuned, recall
 from tasks.store import DamagedError, open_store
 from tasks.tuning import Gated
@@ -31,8 +31,9 @@ def make(store: str, n: int) -> Gated:
 @flow
 def make_two(store: str) -> None:
     """Its tasks keep their results in the store that it was started with."""
+    kept = make.with_options(result_storage=result_storage(store))
     for n in (1, 2):
-        state = kept_in(store, make)(store, n, return_state=True)
+        state = kept(store, n, return_state=True)
         print(n, state.name, open_store(store).get(state.result().reference).decode())
 
 
@@ -49,7 +50,7 @@ def test_results_lie_in_the_bucket_and_serve_other_processes_and_other_servers(s
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["1 Completed 1", "2 Cached 2", "made 1"]
-    assert store.has(Gated.model_validate(_result(store.recall("results", "made-1"))).reference)
+    assert store.has(Gated.model_validate(_result(store.recall("made-1"))).reference)
 
 
 def _result(record: bytes) -> object:

@@ -30,12 +30,11 @@ def age(store: Store, key: str, hours: float) -> None:
 
 def make_run(store: Store, run_id: str, hours: float, finished: bool = True) -> dict[str, Reference]:
     """A run of so many hours ago, with all kinds of things that runs leave, each with bytes of its own."""
-    made = {name: store.put(f"{run_id} {name}".encode(), ".jsonl") for name in ("scenes", "quarantine", "wave", "memory")}
+    made = {name: store.put(f"{run_id} {name}".encode(), ".jsonl") for name in ("scenes", "quarantine", "wave")}
     weights = store.put(f"{run_id} weights".encode(), ".safetensors")
     made["adapter"] = store.put(json.dumps({"adapter_model.safetensors": weights.model_dump()}).encode(), ".tree.json")
     result = {"result": json.dumps({"__class__": "x", "data": {"shard": made["wave"].model_dump()}}), "metadata": {}}
-    store.remember("results", f"step-{run_id}", json.dumps(result).encode())
-    store.remember("memo", f"{run_id}.json", json.dumps({"scene": made["memory"].model_dump()}).encode())
+    store.remember(f"step-{run_id}", json.dumps(result).encode())
     store.write(run_id, "options.json", b"{}")
     records = {"scenes": made["scenes"].model_dump(), "records": [[{"quarantine": made["quarantine"].model_dump()}, False]]}
     store.write(run_id, "stages/simulate.json", json.dumps(records).encode())
@@ -43,7 +42,7 @@ def make_run(store: Store, run_id: str, hours: float, finished: bool = True) -> 
     if finished:
         store.write(run_id, "summary.json", b"{}")
     if "://" not in store.uri:
-        keys = [ref.key for ref in made.values()] + [weights.key, f"results/step-{run_id}", f"memo/{run_id}.json"]
+        keys = [ref.key for ref in made.values()] + [weights.key, f"results/step-{run_id}"]
         for key in keys + [entry.key for entry in store.backend.list(f"runs/{run_id}/")]:
             age(store, key, hours)
     return made | {"weights": weights}
@@ -54,12 +53,8 @@ def prune(store: Store, keep: int) -> None:
 
 
 def everything_is_there(store: Store, run_id: str, made: dict[str, Reference]) -> bool:
-    cached = {entry.key for room in ("results", "memo") for entry in store.backend.list(f"{room}/")}
-    return (
-        run_id in store.runs()
-        and all(store.has(ref) for ref in made.values())
-        and {f"results/step-{run_id}", f"memo/{run_id}.json"} <= cached
-    )
+    cached = {entry.key for entry in store.backend.list("results/")}
+    return run_id in store.runs() and all(store.has(ref) for ref in made.values()) and f"results/step-{run_id}" in cached
 
 
 def test_the_runs_that_were_written_to_last_stay_with_all_that_they_need(folder):
@@ -69,9 +64,7 @@ def test_the_runs_that_were_written_to_last_stay_with_all_that_they_need(folder)
     assert everything_is_there(folder, "b", made["b"])
     assert everything_is_there(folder, "c", made["c"])
     assert not any(folder.has(ref) for run_id in ("a", "d") for ref in made[run_id].values())
-    assert sorted(entry.key for room in ("results", "memo") for entry in folder.backend.list(f"{room}/")) == [
-        "memo/b.json", "memo/c.json", "results/step-b", "results/step-c",
-    ]  # fmt: skip
+    assert [entry.key for entry in folder.backend.list("results/")] == ["results/step-b", "results/step-c"]
     assert plan(folder, 2).all == ()
 
 
@@ -88,13 +81,13 @@ def test_what_two_runs_share_stays_with_the_one_that_is_kept(folder):
 def test_an_old_result_stays_if_a_kept_run_names_its_key_and_keeps_what_it_names(folder):
     old, _ = make_run(folder, "old", 72), make_run(folder, "new", 30)
     key = f"draft-{'5' * 64}"
-    folder.remember("results", key, json.dumps({"result": old["wave"].model_dump_json()}).encode())
+    folder.remember(key, json.dumps({"result": old["wave"].model_dump_json()}).encode())
     folder.write("new", "stages/simulate.json", json.dumps({"keys": [key]}).encode())
     for name in (f"results/{key}", "runs/new/stages/simulate.json"):
         age(folder, name, 60)
     age(folder, "runs/new/summary.json", 30)
     prune(folder, 1)
-    assert folder.recall("results", key)
+    assert folder.recall(key)
     assert folder.get(old["wave"]) == b"old wave"
 
 
@@ -152,16 +145,16 @@ def test_what_is_put_again_or_recalled_again_is_safe(folder):
     make_run(folder, "kept", 30)
     ref = folder.put(b"used again", ".txt")
     named = folder.put(b"named", ".txt")
-    folder.remember("results", "again", json.dumps({"result": named.model_dump()}).encode())
-    folder.remember("results", "never", json.dumps({"result": named.model_dump()}).encode())
+    folder.remember("again", json.dumps({"result": named.model_dump()}).encode())
+    folder.remember("never", json.dumps({"result": named.model_dump()}).encode())
     for key in (ref.key, named.key, "results/again", "results/never"):
         age(folder, key, 99)
     folder.put(b"used again", ".txt")
-    folder.recall("results", "again")
+    folder.recall("again")
     prune(folder, 1)
     assert folder.has(ref)
     assert folder.has(named)
-    assert folder.recall("results", "again")
+    assert folder.recall("again")
 
 
 def test_what_was_planned_but_is_used_again_before_it_goes_stays(folder):
@@ -176,15 +169,15 @@ def test_what_was_planned_but_is_used_again_before_it_goes_stays(folder):
 
 def test_a_cached_result_that_names_something_missing_is_none(folder):
     ref = folder.put(b"0123456789", ".bin")
-    folder.remember("results", "k", json.dumps({"result": json.dumps({"a": [ref.model_dump()]})}).encode())
-    assert folder.recall("results", "k")
+    folder.remember("k", json.dumps({"result": json.dumps({"a": [ref.model_dump()]})}).encode())
+    assert folder.recall("k")
     Path(folder.locate(ref)).chmod(0o644)
     Path(folder.locate(ref)).write_bytes(b"01234")
     with pytest.raises(MissingError, match="missing or truncated"):
-        folder.recall("results", "k")
+        folder.recall("k")
     Path(folder.locate(ref)).unlink()
     with pytest.raises(MissingError, match=ref.sha256):
-        folder.recall("results", "k")
+        folder.recall("k")
 
 
 @pytest.mark.parametrize("where", ["folder", "s3"])
@@ -200,7 +193,7 @@ def test_beside_a_writer_nothing_that_it_has_just_put_goes(where, tmp_path, requ
                 n += 1
                 put.append(store.put(f"{n % 40}".encode(), ".txt"))
                 store.write("going", "options.json", b"{}")
-                store.remember("results", f"k{n % 40}", json.dumps({"result": put[-1].model_dump()}).encode())
+                store.remember(f"k{n % 40}", json.dumps({"result": put[-1].model_dump()}).encode())
         except BaseException as error:
             failures.append(error)
 
@@ -244,8 +237,8 @@ def test_prune_shows_first_and_deletes_only_when_told(folder, capsys, monkeypatc
     assert "nothing was deleted: give --yes" in out
     assert folder.runs() == ["new-run", "old-run"]
     assert run("prune", "--keep-runs", "1", "--store", folder.uri, "--yes") == 0
-    # 4 files of the run, its result and memo, 6 objects.
-    assert "deleted 12 files" in capsys.readouterr().out
+    # 4 files of the run, its result, 5 objects.
+    assert "deleted 10 files" in capsys.readouterr().out
     assert folder.runs() == ["new-run"]
     assert run("prune", "--keep-runs", "1", "--store", folder.uri, "--yes") == 0
     assert "nothing to delete" in capsys.readouterr().out

@@ -21,7 +21,7 @@ def plant(store: Store, result: str, serializer: object = None) -> MatrixStore:
         "metadata": {"storage_key": "k", "serializer": serializer or {"type": "json"}, "storage_block_id": None},
         "result": result,
     }
-    store.remember("results", "k", json.dumps(record).encode())
+    store.remember("k", json.dumps(record).encode())
     return MatrixStore(uri=store.uri)
 
 
@@ -59,7 +59,7 @@ def test_a_result_is_read_as_json_whatever_serializer_it_asks_for(store):
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"metadata": {}, "result": 3}', b"\xff"])
 def test_a_damaged_result_counts_as_missing(store, data):
-    store.remember("results", "k", data)
+    store.remember("k", data)
     with pytest.raises(MissingError):
         MatrixStore(uri=store.uri).read_path("k")
 
