@@ -1,11 +1,23 @@
 """What tests of all kinds may ask for."""
 
+import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from tests.s3_server import BUCKET, S3Server, s3_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's database lies in a folder of the tests' own, and its temporary servers end while they can still log."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        yield
+        server = sys.modules.get("prefect.server.api.server")
+        for running in list(server.SubprocessASGIServer._instances.values()) if server else ():
+            running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
+from botocore.stub import Stubber
+
+from tasks.s3 import Bucket
+from tasks.store import Store
+
 KEY, SECRET = "matrixkey", "matrixsecret"
 BUCKET = "artifacts"
 
@@ -68,3 +74,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def stubbed() -> tuple[Store, Stubber]:
+    """A store whose server is played by botocore's Stubber."""
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    return Store(Bucket("bucket", "p", client, client)), Stubber(client)

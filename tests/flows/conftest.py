@@ -4,23 +4,12 @@ Prefect serves itself, the store is a folder. Small runs; the figures of real on
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows import cli
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Prefect's database lies in a folder of the tests' own."""
-    before = os.environ.get("PREFECT_HOME")
-    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    yield
-    if before is None:
-        del os.environ["PREFECT_HOME"]
 
 
 @pytest.fixture(scope="session", autouse=True)

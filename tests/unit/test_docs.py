@@ -2,37 +2,15 @@
 
 import logging
 import posixpath
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
 
+from tests.page import Page
 from tests.unit.test_gates_good import good
 from validations import docs, gate, suites
 
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> $status_title & ${column}'
-
-
-class Page(HTMLParser):
-    """What a browser would see of a page: tags, and the text outside of its style."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self._in_style = "", False
-        self.feed(data.decode())
-        self.text = " ".join(self.text.split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
-
-    def handle_endtag(self, tag):
-        self._in_style = False
-
-    def handle_data(self, data):
-        if not self._in_style:
-            self.text += f" {data}"
 
 
 def result(name, style="full", **changed):
@@ -59,11 +37,11 @@ def site(logged):
 
 
 def of(site, name):
-    return Page(site[f"validations/{name}/pocket-1/latest/all.html"])
+    return Page(site[f"validations/{name}/pocket-1/latest/all.html"].decode())
 
 
 def test_every_gate_has_its_page_and_the_index_links_it(site):
-    links = [attrs.get("href") for tag, attrs in Page(site["index.html"]).tags if tag == "a"]
+    links = [attrs.get("href") for tag, attrs in Page(site["index.html"].decode()).tags if tag == "a"]
     for name in suites.NAMES:
         assert f"validations/{name}/pocket-1/latest/all.html" in links
         assert f"expectations/{name}.html" in links
@@ -75,7 +53,7 @@ def test_great_expectations_could_render_everything(site, logged):
 
 def test_every_link_leads_to_a_page_of_the_site_and_nothing_is_loaded_from_elsewhere(site):
     for name, data in site.items():
-        for tag, attrs in Page(data).tags:
+        for tag, attrs in Page(data.decode()).tags:
             assert tag not in ("script", "img", "iframe", "object", "form", "base")
             assert not [key for key in attrs if key.startswith("on") or key == "src"]
             href = attrs.get("href") or "#"
@@ -101,7 +79,7 @@ def test_every_link_leads_to_a_page_of_the_site_and_nothing_is_loaded_from_elsew
     ],
 )
 def test_our_own_expectations_say_what_they_check(site, name, words):
-    page, suite = of(site, name), Page(site[f"expectations/{name}.html"])
+    page, suite = of(site, name), Page(site[f"expectations/{name}.html"].decode())
     assert words.replace(" ", "") in page.text.replace(" ", "")
     assert words.replace(" ", "") in suite.text.replace(" ", "")
     assert "$" not in page.text.replace("$status_title", "").replace("${column}", "")
@@ -131,11 +109,11 @@ def test_what_was_measured_over_several_tables_is_a_range():
 def test_a_gate_that_failed_says_so_and_why():
     bad = gate.check("drafts", [{"id": f"s{i}", "draft": f"{HOSTILE}\x00"} for i in range(8)])
     site = docs.site("r", [bad.validation])
-    page = Page(site["validations/drafts/r/latest/all.html"])
+    page = Page(site["validations/drafts/r/latest/all.html"].decode())
     assert "failed; 0 of 8 scenes passed (0.0 %) and 4 must: draft_readable took 8 (100.0 %)" in page.text
     assert "<script>alert(" in page.text
     assert "script" not in {tag for tag, _ in page.tags}
-    assert "failed" in Page(site["index.html"]).text
+    assert "failed" in Page(site["index.html"].decode()).text
 
 
 def test_equal_rows_give_equal_documents():

@@ -1,7 +1,6 @@
 """The report page: it holds the figures and stories of a run, needs nothing from outside, and no text in it can act."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from matrix_core.scene import Instruction, Scene
 from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS
 from tasks.reporting import duration, loss_plot, number, percent, render, telling
+from tests.page import Page
 
 TUNING: dict[str, Any] = {
     "train_losses": [[1, 2.0], [2, 0.5], [4, 0.1]],
@@ -45,26 +45,6 @@ SUMMARY: dict[str, Any] = {
     },
     "artifacts": {"adapter": {"uri": "/runs/x/adapter", "sha256": "ab" * 32}},
 }
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, and the text outside of style sheets."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self._in_style = "", False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._in_style = tag == "style"
-
-    def handle_endtag(self, tag):
-        self._in_style = False
-
-    def handle_data(self, data):
-        self.text += "" if self._in_style else data
 
 
 def test_the_page_holds_the_figures_of_the_run():

@@ -109,15 +109,21 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
     assert files(tmp_path) == ["runs/run-1/summary.json"]
 
 
-def test_files_of_a_run(tmp_path):
-    store = open_store(str(tmp_path))
+@pytest.fixture(params=["a folder", "a bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store's URI, of each kind."""
+    return str(tmp_path) if request.param == "a folder" else request.getfixturevalue("s3_uri")
+
+
+def test_files_of_a_run(place):
+    store = open_store(place)
     assert store.runs() == []
-    assert store.write("b", "gates/roles.json", b"1") == str(tmp_path / "runs" / "b" / "gates" / "roles.json")
-    store.write("b", "gates/roles.json", b"22")
+    assert store.write("b", "stages/tune.json", b"1") == f"{place}/runs/b/stages/tune.json"
+    store.write("b", "stages/tune.json", b"22")
     store.write("a.1", "summary.json", b"3")
-    assert store.read("b", "gates/roles.json") == b"22"
+    assert store.read("b", "stages/tune.json") == b"22"
     assert store.runs() == ["a.1", "b"]
-    with pytest.raises(MissingError, match=r"run b .*has no report\.html"):
+    with pytest.raises(MissingError, match=r"run b in .* has no report\.html"):
         store.read("b", "report.html")
     with pytest.raises(MissingError):
         store.read("nobody", "summary.json")
