@@ -1,5 +1,6 @@
 """What a browser would see of a page."""
 
+import re
 from html.parser import HTMLParser
 
 
@@ -11,7 +12,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text, self._in_style = "", False
         self.feed(html)
-        self.text = " ".join(self.text.split())
+        self.text = re.sub(r"[ \t\n]+", " ", self.text).strip()  # not the narrow spaces inside of numbers
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
