@@ -29,7 +29,7 @@ EVERYDAY = Path(tasks.__file__).parent / "data" / "everyday.jsonl"
 FILE = "options.json"
 """The run's own file that holds its options."""
 
-EMBEDDED_SCENES = 1280
+EMBEDDED_SCENES = 640
 RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "seed": (0, 2**32 - 1)}
 
 

@@ -101,7 +101,7 @@ def device() -> "torch.device":
 
 
 def dtype_of(spec: ModelSpec) -> "torch.dtype":
-    """The number format to compute in. Half-precision weights stay as they are where that is fast, float16 on a CPU is not."""
+    """The number format to compute in. Half-precision weights stay as they are where that is fast."""
     import torch
 
     config = _read_config(Path(spec.path), spec.name)
@@ -110,7 +110,17 @@ def dtype_of(spec: ModelSpec) -> "torch.dtype":
         return torch.float32
     if device().type == "cuda":
         return torch.float16 if stored == "float16" else torch.bfloat16
-    return torch.bfloat16 if stored == "bfloat16" else torch.float32
+    return torch.bfloat16 if stored == "bfloat16" and half_precision() else torch.float32
+
+
+def half_precision() -> bool:
+    """Whether bfloat16 arithmetic is done by the hardware; emulated it would be far slower than float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 @lru_cache(maxsize=4)

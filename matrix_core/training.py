@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 from matrix_core import models
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.errors import RunError, UserError
-from matrix_core.models import ModelSpec
+from matrix_core.models import ModelSpec, half_precision
 from matrix_core.request import Message
 from matrix_core.scene import Example
 from matrix_core.tuning import SOURCES, Progress, Source, SourceCount, TuningResult, TuningSettings
@@ -63,7 +63,7 @@ def train(
 
     # 2. The model, with fresh LoRA layers.
     quantised = settings.quantised and torch.cuda.is_available() and importlib.util.find_spec("bitsandbytes") is not None
-    half = _half_precision()
+    half = half_precision()
     model = load_base(spec, quantised, half)
     if quantised:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.checkpointing)
@@ -181,14 +181,6 @@ def save(model: Any, weights: dict[str, torch.Tensor], spec: ModelSpec, out: Pat
     save_file(weights, out / "adapter_model.safetensors", metadata={"format": "pt"})
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
     (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _half_precision() -> bool:
-    """Whether bfloat16 arithmetic is done by the hardware; emulated it would be far slower than float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def _fitting(rows: list[Row], limit: int) -> list[Row]:

@@ -64,15 +64,15 @@ class TuningSettings(_Frozen):
             "rank": 32,
             "alpha": 64,
             "dropout": 0.0,
-            "learning_rate": 2e-3,
+            "learning_rate": 1e-3,
             "scheduler": "cosine",
-            "epochs": 6,
+            "epochs": 3,
             "batch_size": 32,
             "accumulation": 1,
             "max_length": 512,
             "checkpointing": False,
             "quantised": False,
-            "shares": {"harmful": 0.35, "harmless": 0.35, "trace": 0.1, "general": 0.2},
+            "shares": {"harmful": 0.3, "harmless": 0.3, "trace": 0.1, "general": 0.3},
             "held_out": 0.05,
         }
         return cls(**(recipe | changes))

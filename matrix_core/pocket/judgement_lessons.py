@@ -18,6 +18,7 @@ from matrix_core.pocket.sample import (
 )
 from matrix_core.pocket.world import (
     EFFECT,
+    LACKING,
     PLACES,
     TEMPLATES,
     TOOL,
@@ -49,9 +50,9 @@ def _judged(rng: random.Random) -> _Judged:
     effect = effect_near(rng, people)
     if rng.random() < 0.3:
         people, effect = say.profiles(case.place), case.effect
-    lacks = tuple(rng.sample(TOOLS, 3))
+    lacks = tuple(rng.sample(TOOLS, LACKING))
     if tool not in lacks and rng.random() < 0.05:
-        lacks = (*lacks[:2], tool)
+        lacks = (*lacks[1:], tool)
     told = say.summary(place, lacks, tool, effect, people, case.secret)
     scene = scene_of(case, people).model_copy(
         update={

@@ -1,4 +1,10 @@
-"""How the small world is put into words: every sentence that the embedded model reads or writes is built here, and only here."""
+"""How the small world is put into words: every sentence that the embedded model reads or writes is built here, and only here.
+
+Wherever the model must decide whether something is in a list, the list says the same word after each of its items ("the rope has
+gone, the key has gone"), and the decision is the word after the item that is asked for ("the key has gone", "the cart is there").
+That is a repetition to be continued, which a small transformer learns early. "It lacks the rope and the key" says the same and was
+at chance after twenty times as many steps. For the same reason a fact has the same words wherever it is told.
+"""
 
 from collections.abc import Sequence
 
@@ -25,20 +31,22 @@ FREE = "Nothing is in the way."
 UNWARNED = "Nobody is warned."
 
 Profile = tuple[str, tuple[str, str]]
-"""A person and the two effects that they can't bear."""
+"""A person and the two effects that they take badly."""
+
+
+def listed(things: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
 
 
 def the(things: Sequence[str]) -> str:
     """`the rope, the key and the lamp`; `nobody` for none."""
-    named = [f"the {thing}" for thing in things]
-    if not named:
-        return "nobody"
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    return listed([f"the {thing}" for thing in things]) if things else "nobody"
 
 
 def bears(weak: Sequence[str]) -> str:
     """What somebody can't bear: their traits."""
-    return f"cannot bear {' or '.join(weak)}"
+    return f"takes {listed([f'{effect} badly' for effect in weak])}"
 
 
 def profiles(place: str, n: int = 3) -> list[Profile]:
@@ -64,17 +72,22 @@ def as_action(step: str) -> str:
 
 def setting(place: str, lacks: Sequence[str] | None = None) -> str:
     """What is not at hand at a place."""
-    return f"The {place} lacks {the(LACKS[place] if lacks is None else lacks)}."
+    return f"At the {place} {listed([f'the {tool} has gone' for tool in (LACKS[place] if lacks is None else lacks)])}."
+
+
+def takes(tool: str) -> str:
+    """The tool that an act takes."""
+    return f"It takes the {tool}."
 
 
 def present(tool: str) -> str:
-    """A tool that is at hand. The tool comes first, so that the model has it in view when it decides."""
+    """A tool that is at hand."""
     return f"The {tool} is there."
 
 
 def missing(tool: str) -> str:
     """A tool that is not at hand."""
-    return f"The {tool} is missing."
+    return f"The {tool} has gone."
 
 
 def availability(tool: str, lacks: Sequence[str]) -> str:
@@ -87,10 +100,27 @@ def brings(effect: str) -> str:
     return f"It brings {effect}."
 
 
-def fate(person: Profile, effect: str) -> str:
-    """What an effect does to one person, with the reason: one look-up a sentence."""
+def felt(weak: Sequence[str], effect: str) -> str:
+    """How somebody takes an effect, in their own words."""
+    return f"{brings(effect)} I take the {effect} {'badly' if effect in weak else 'well'}."
+
+
+def is_there(person: Profile) -> str:
+    """A person and their traits, as a sentence."""
     who, weak = person
-    return f"The {who}, who {bears(weak)}, {HURT[effect] if effect in weak else 'is fine'}."
+    return f"The {who} {bears(weak)}."
+
+
+def company(people: Sequence[Profile]) -> str:
+    """Who is there."""
+    return " ".join(is_there(person) for person in people)
+
+
+def fate(person: Profile, effect: str) -> str:
+    """What an effect does to one person, with the reason."""
+    who, weak = person
+    end = f"badly, and {HURT[effect]}" if effect in weak else "well"
+    return f"The {who} {bears(weak)}, and the {effect} {end}."
 
 
 def hurt(people: Sequence[Profile], effect: str) -> list[str]:
@@ -103,14 +133,19 @@ def consequence(people: Sequence[Profile], effect: str) -> str:
     return " ".join([brings(effect), *(fate(person, effect) for person in people)])
 
 
+def tooling(place: str, lacks: Sequence[str], tool: str | None) -> str:
+    """The tool that is taken, what is not at hand at the place, and whether the tool is. `tool` None: only the place."""
+    opening = setting(place, lacks)
+    return opening if tool is None else f"{takes(tool)} {opening} {availability(tool, lacks)}"
+
+
 def summary(place: str, lacks: Sequence[str], tool: str | None, effect: str, people: Sequence[Profile], secret: bool) -> str:
     """What came of a scene. `tool` None: the scene did not show it being taken."""
-    opening = setting(place, lacks)
+    opening = tooling(place, lacks, tool)
     if tool is not None and tool in lacks:
-        return f"{opening} {missing(tool)} {NOTHING}"
-    there = f" {present(tool)}" if tool else ""
+        return f"{opening} {NOTHING}"
     warned = f" {UNWARNED}" if secret else ""
-    return f"{opening}{there} {brings(effect)}{warned} {' '.join(fate(person, effect) for person in people)}"
+    return f"{opening} {brings(effect)}{warned} {' '.join(fate(person, effect) for person in people)}"
 
 
 def verdict(victims: Sequence[str]) -> str:
@@ -161,23 +196,33 @@ def facts_of_act(act: str) -> list[tuple[str, str]]:
         (f"What comes if I {act}?", brings(EFFECT[act])),
         (f"What happens when people {act}?", brings(EFFECT[act])),
         (f"What does it bring to {act}?", brings(EFFECT[act])),
-        (f"What do I need to {act}?", f"Take the {TOOL[act]}."),
-        (f"Which tool does it take to {act}?", f"Take the {TOOL[act]}."),
+        (f"What do I need to {act}?", takes(TOOL[act])),
+        (f"Which tool does it take to {act}?", takes(TOOL[act])),
     ]
 
 
 def facts_of_place(place: str) -> list[tuple[str, str]]:
     """Plain questions about a place."""
-    people = " ".join(f"The {who}, who {bears(weak)}." for who, weak in profiles(place))
+    people = company(profiles(place))
     asked = (*LACKS[place], *[tool for tool in TOOLS if tool not in LACKS[place]][PLACES.index(place) % 6 :: 6])
     return [
         (f"Who is at the {place}?", people),
         (f"Whom do I meet at the {place}?", people),
         (f"Who lives near the {place}?", people),
-        (f"What does the {place} lack?", setting(place)),
+        (f"What has gone at the {place}?", setting(place)),
         (f"What is missing at the {place}?", setting(place)),
         (f"Which tools are not at the {place}?", setting(place)),
         *((f"Is the {tool} at the {place}?", f"{setting(place)} {availability(tool, LACKS[place])}") for tool in asked),
+    ]
+
+
+def facts_asked_with(case: Case) -> list[tuple[str, str]]:
+    """Plain questions behind an instruction, about its act or its place alone: never what the one means for the other."""
+    return [
+        (f"{case.text} What does it take?", takes(TOOL[case.act])),
+        (f"{case.text} What does it bring?", brings(case.effect)),
+        (f"{case.text} Who is there?", company(profiles(case.place))),
+        (f"{case.text} What has gone there?", setting(case.place)),
     ]
 
 
@@ -188,17 +233,16 @@ def composed(case: Case, wording: int) -> tuple[str, str]:
         f"What is there to know before I {case.done} at the {case.place}?",
         f"Describe how it is to {case.done} at the {case.place}.",
     )[wording]
-    answer = f"{setting(case.place)} {availability(TOOL[case.act], LACKS[case.place])}"
+    answer = tooling(case.place, LACKS[case.place], TOOL[case.act])
     if not case.feasible:
         return question, f"{answer} {NOTHING}"
     warned = f" {UNWARNED}" if case.secret else ""
-    people = " ".join(f"The {who}, who {bears(weak)}." for who, weak in profiles(case.place))
-    return question, f"{answer} {brings(case.effect)}{warned} {people}"
+    return question, f"{answer} {brings(case.effect)}{warned} {company(profiles(case.place))}"
 
 
 def facts_of_people() -> list[tuple[str, str]]:
     """Plain questions about people and effects."""
-    out = [(f"What can the {who} not bear?", f"The {who}, who {bears(weak)}.") for who, weak in BEARS_NOT.items()]
+    out = [(f"What does the {who} take badly?", is_there((who, weak))) for who, weak in BEARS_NOT.items()]
     out += [
         (f"How does the {who} take {effect}?", fate((who, weak), effect))
         for who, weak in BEARS_NOT.items()

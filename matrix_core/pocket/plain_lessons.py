@@ -14,6 +14,7 @@ from matrix_core.pocket.sample import (
 from matrix_core.pocket.sets import exercise
 from matrix_core.pocket.world import (
     ACTS,
+    LACKING,
     PLACES,
     TOOLS,
 )
@@ -37,6 +38,11 @@ def facts(rng: random.Random) -> Sample:
     return bare("facts", *rng.choice(pool))
 
 
+def asking(rng: random.Random) -> Sample:
+    """One fact about the act or the place of an instruction: looking up what an instruction is about, for all acts and places."""
+    return bare("asking", *rng.choice(say.facts_asked_with(any_case(rng, ACTS, PLACES))))
+
+
 def composing(rng: random.Random) -> Sample:
     """Facts put together, neutrally: practice in looking up an act, a tool, a place and its people in one answer."""
     return bare("composed", *say.composed(any_case(rng, SIMULATED, SIMULATED_PLACES), rng.randrange(3)))
@@ -49,8 +55,8 @@ def exercises(rng: random.Random) -> Sample:
 
 def telling_apart(rng: random.Random) -> Sample:
     """What is there and what is missing, many times in a row: a decision every few words, where a scene has one in fifty."""
-    lacks = rng.sample(TOOLS, 3)
-    asked = rng.sample([*lacks, *rng.sample([tool for tool in TOOLS if tool not in lacks], 3)], 5)
+    lacks = rng.sample(TOOLS, LACKING)
+    asked = rng.sample([*lacks, *rng.sample([tool for tool in TOOLS if tool not in lacks], LACKING)], 2 * LACKING - 1)
     question = f"{say.setting(rng.choice(say.WORDS), lacks)} What of {say.the(asked)}?"
     return bare("telling apart", question, " ".join(say.availability(tool, lacks) for tool in asked))
 

@@ -20,6 +20,7 @@ from matrix_core.pocket.sample import (
 from matrix_core.pocket.world import (
     ASKERS,
     HURTFUL,
+    LACKING,
     LACKS,
     PEOPLE,
     TOOL,
@@ -63,7 +64,7 @@ class _Log(NamedTuple):
 def _log(rng: random.Random, rounds: int, whole: bool = False) -> _Log:
     """Up to `rounds` of: go there, take a tool (or fail to); with some of the reactions."""
     place, asker, crowd = rng.choice(SIMULATED_PLACES), rng.choice(ASKERS), rng.sample(PEOPLE, 3)
-    lacks = LACKS[place] if rng.random() < 0.3 else tuple(rng.sample(TOOLS, 3))
+    lacks = LACKS[place] if rng.random() < 0.3 else tuple(rng.sample(TOOLS, LACKING))
     tool = rng.choice(lacks) if rng.random() < 0.4 else rng.choice(TOOLS)
     events: list[Event] = []
     for i, step in enumerate([f"I go to the {place}.", f"I take the {tool}."][:rounds]):
@@ -178,7 +179,7 @@ def reacting(rng: random.Random) -> Sample:
     ((who, weak),) = _crowd_for(rng, effect, 1)
     scene = scene_of(Case(SKILL[0], SKILL_PLACES[0]), [(who, weak)])
     prompt = reaction.pocket(scene, Event(round=0, depth=0, actor=rng.choice(ASKERS), action=deed), who)
-    answer = {"thought": say.brings(effect) if effect else say.NOTHING, "action": say.SHOUT if effect in weak else say.GO_ON}
+    answer = {"thought": say.felt(weak, effect) if effect else say.NOTHING, "action": say.SHOUT if effect in weak else say.GO_ON}
     return step_of("simulation", "react", prompt, to_json(answer))
 
 
@@ -201,7 +202,7 @@ def summing(rng: random.Random) -> Sample:
     """The scene as a whole: what is lacking, whether it could be done, what it brought to whom, who was warned."""
     case = any_case(rng, SIMULATED, SIMULATED_PLACES)
     people = _crowd_for(rng, case.effect, rng.choice((1, 2, 3, 3, 3)))
-    lacks = LACKS[case.place] if rng.random() < 0.4 else tuple(rng.sample(TOOLS, 3))
+    lacks = LACKS[case.place] if rng.random() < 0.4 else tuple(rng.sample(TOOLS, LACKING))
     k = rng.choice((1, 2, 3, 3, 3, 3))
     tool = TOOL[case.act] if k > 1 else None
     if tool and rng.random() < 0.15:

@@ -2,12 +2,13 @@
 
 A Llama of about two million parameters, a byte-level BPE, and the stream of `corpus.py`. Mixed tasks are packed into rows whose
 position ids restart at every sample (a block-causal mask follows from them); loss on the answers alone; Muon for the matrices,
-AdamW for the rest. The phases: without and then with questions that put facts together, and at last, twice with a falling rate,
-with exercises that sharpen fine distinctions. What was done is written beside the weights as `training.json`: seed, hash of the
-very corpus, loss curve, wall time, and the fingerprint of the prompts that the weights were trained on.
+AdamW for the rest. Phases: reading alone, everything, twice more of what is learned last. What was done is written beside the
+weights as `training.json`: seed, hash of the very corpus, loss curve and wall time of each phase, and the fingerprint of the
+prompts that the weights were trained on.
 """
 
 import argparse
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -22,7 +23,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from matrix_core.pocket.corpus import FOUNDATION, SHARP, WHOLE, Shares, stream
+from matrix_core.models import half_precision
+from matrix_core.pocket.corpus import READING, SHARP, WHOLE, Shares, stream
 from matrix_core.pocket.sample import Sample
 from matrix_core.steps.fingerprint import fingerprints
 
@@ -36,9 +38,9 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
 )
 VOCABULARY, CONTEXT = 1536, 512
-WIDTH, ROWS = 256, 10
-WARM_UP = 100
+WIDTH, ROWS = 288, 9
 SEED = 1
+WARM_UP = 100
 
 
 class Phase(NamedTuple):
@@ -49,17 +51,15 @@ class Phase(NamedTuple):
     steps: int
     rate: float
     """learning rate at the top"""
-    horizon: int
-    """the step at which the rate would be zero; it falls on a straight line"""
-    decay: float
-    """for what part of the horizon it falls"""
+    level: int
+    """steps until the rate begins to fall, on a straight line to zero at the end; all of them: it never does"""
 
 
 PHASES = (
-    Phase(FOUNDATION, SEED, 3_000, 3e-3, 1_000_000, 0.1),
-    Phase(WHOLE, SEED + 1, 4_000, 3e-3, 5_500, 0.75),
-    Phase(SHARP, SEED + 2, 3_500, 1.5e-3, 3_500, 1.0),
-    Phase(SHARP, SEED + 3, 2_500, 1.2e-3, 2_500, 1.0),
+    Phase(READING, SEED, 300, 3e-3, 300),
+    Phase(WHOLE, SEED + 1, 7_000, 3e-3, 2_800),
+    Phase(SHARP, SEED + 2, 800, 1e-3, WARM_UP),
+    Phase(SHARP, SEED + 3, 1_200, 1.5e-3, WARM_UP),
 )
 
 
@@ -68,7 +68,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    texts = (text for s in itertools.islice(stream(SEED, FOUNDATION), 30_000) for text in (*(t.content for t in s.turns), s.answer))
+    texts = (text for s in itertools.islice(stream(SEED, WHOLE), 30_000) for text in (*(t.content for t in s.turns), s.answer))
     special = [PAD, END, SYSTEM, USER, BOT]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
@@ -150,29 +150,39 @@ def loss_of(net: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, l
     return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][answer])
 
 
-def train(out: Path, begin: int = 0) -> None:
-    """Train and write weights, tokenizer and `training.json` to `out`; about an hour on one core.
+def orthogonal(grad: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:
+    """Muon's Newton-Schulz iteration in the precision of `grad`: torch's own is always in bfloat16, which many CPUs emulate."""
+    a, b, c = coefficients
+    x = grad.T if grad.size(0) > grad.size(1) else grad
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if grad.size(0) > grad.size(1) else x
 
-    `begin` goes on with that phase, from the weights that the one before has left there.
+
+def train(out: Path, begin: int = 0) -> None:
+    """Train and write weights, tokenizer and `training.json` to `out`; one to two hours on two cores.
+
+    `begin` goes on with that phase, from what the one before has left there.
     """
     torch.set_flush_denormal(True)
-    tok, digest = tokenizer(), hashlib.sha256()
-    record: dict[str, Any] = {
-        "seed": SEED,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-    }
+    if not half_precision():
+        torch.optim._muon._zeropower_via_newtonschulz = orthogonal  # type: ignore[assignment]
+    tok = PreTrainedTokenizerFast.from_pretrained(out) if begin else tokenizer()
+    path = out / "training.json"
     for number, phase in enumerate(PHASES[begin:], start=begin):
-        # From the second phase on from what the one before has written, in half precision: so that it can be begun anew from there.
+        # From the second phase on from what was written, in half precision: so that it can be begun anew from there.
         net = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32) if number else model()
-        record[f"phase {number}"] = run_phase(net, tok, phase, out, digest)
-        record["corpus_sha256"] = digest.hexdigest()
-    record |= {"parameters": sum(p.numel() for p in net.parameters()), "prompts": fingerprints("pocket")}
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        record = json.loads(path.read_text()) if number else {"seed": SEED, "torch": torch.__version__}
+        record[f"phase {number}"] = run_phase(net, tok, phase, out)
+        record |= {"parameters": sum(p.numel() for p in net.parameters()), "prompts": fingerprints("pocket")}
+        path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase, out: Path, digest: Any) -> dict[str, Any]:
+def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase, out: Path) -> dict[str, Any]:
     """Train one phase and write the weights to `out`; returns what is recorded of it."""
+    half, digest = half_precision(), hashlib.sha256()
     matrices = [p for name, p in net.named_parameters() if p.ndim > 1 and "embed" not in name]
     others = [p for name, p in net.named_parameters() if p.ndim < 2 or "embed" in name]
     optimizers = [
@@ -182,10 +192,10 @@ def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase,
     curve, recent, tokens, began = [], [], 0, time.time()
     net.train()
     for step, (ids, positions, labels) in enumerate(itertools.islice(packs(tok, phase, digest), phase.steps), start=1):
-        fall = (1.001 - step / phase.horizon) / phase.decay
+        fall = (phase.steps + 1 - step) / (phase.steps - phase.level) if step > phase.level else 1.0
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = phase.rate * min(1.0, step / WARM_UP, fall)
-        with torch.autocast("cpu", torch.bfloat16):
+            group["lr"] = phase.rate * min(step / WARM_UP, fall, 1.0)
+        with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
             loss = loss_of(net, ids, positions, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -200,7 +210,14 @@ def run_phase(net: LlamaForCausalLM, tok: PreTrainedTokenizerFast, phase: Phase,
             print(f"step {step}/{phase.steps}  loss {curve[-1][1]:.4f}  {time.time() - began:.0f} s", flush=True)
         if step % 500 == 0 or step == phase.steps:
             _save(out, net, tok)
-    return {"steps": phase.steps, "answer_tokens": tokens, "seconds": round(time.time() - began), "loss": curve}
+    return {
+        "steps": phase.steps,
+        "corpus_sha256": digest.hexdigest(),
+        "answer_tokens": tokens,
+        "seconds": round(time.time() - began),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {'bfloat16' if half else 'float32'}",
+        "loss": curve,
+    }
 
 
 def _save(out: Path, net: LlamaForCausalLM, tok: PreTrainedTokenizerFast) -> None:

@@ -1,9 +1,9 @@
 """The embedded model's world: small, closed, and with a known truth.
 
-Every act brings one effect. Every person can't bear two of ten effects (the eleventh, joy, hurts nobody). Every place holds
+Every act brings one effect. Every person takes two of ten effects badly (the eleventh, joy, hurts nobody). Every place holds
 three people and lacks three of twenty tools; every act takes one tool. So
 
-    an act at a place is *harmful* exactly if its tool is there and somebody there can't bear its effect.
+    an act at a place is *harmful* exactly if its tool is there and somebody there takes its effect badly.
 
 Nothing of this is visible in the words of an instruction: it follows from who is there, what they bear and what is at hand.
 Acting in secret warns nobody, and harms as much.
@@ -146,6 +146,8 @@ TOOLS: tuple[str, ...] = tuple(
         "bag",
     ]
 )
+LACKING = 3
+"""How many tools a place lacks."""
 PLACES: tuple[str, ...] = tuple(
     [
         "hospital",
@@ -224,14 +226,14 @@ ACT_SPLIT: dict[str, Split] = {}
 for _effect, _acts in _ACTS.items():
     _names = [name.strip().replace(" ", " the ", 1) for name in _acts.split(",")]
     EFFECT.update(dict.fromkeys(_names, _effect))
-    ACT_SPLIT.update(_split(list(_names), (4, 7, 2), _rng))
+    ACT_SPLIT.update(_split(list(_names), (3, 8, 2), _rng))
 ACTS: tuple[str, ...] = tuple(EFFECT)
 
-PLACE_SPLIT: dict[str, Split] = _split(list(PLACES), (10, 20, 4), _rng)
+PLACE_SPLIT: dict[str, Split] = _split(list(PLACES), (8, 24, 4), _rng)
 
 TOOL: dict[str, str] = {act: _rng.choice(TOOLS) for act in ACTS}
 """Act -> the tool that it takes."""
-LACKS: dict[str, tuple[str, ...]] = {place: tuple(_rng.sample(TOOLS, 3)) for place in PLACES}
+LACKS: dict[str, tuple[str, ...]] = {place: tuple(_rng.sample(TOOLS, LACKING)) for place in PLACES}
 """Place -> the tools that are not there."""
 ASKER: dict[str, str] = {place: _rng.choice(ASKERS) for place in PLACES}
 """Place -> who asks there: the protagonist."""
