@@ -55,9 +55,8 @@ WHOLE: Shares = (
     (judging, 0.05),
     (refining, 0.06),
 )
-SHARP: Shares = tuple(
-    (make, {reacting: 0.12, remembering: 0.09, exercises: 0.12, pointing: 0.06}.get(make, share)) for make, share in WHOLE
-)
+_MORE: dict[Callable[[random.Random], Sample], float] = {reacting: 0.12, remembering: 0.09, exercises: 0.12, pointing: 0.06}
+SHARP: Shares = tuple((make, _MORE.get(make, share)) for make, share in WHOLE)
 """More of what is learned last."""
 
 
