@@ -29,7 +29,7 @@ def play(cases: list[Case], settings: Settings) -> list[Scene]:
         wave, turn = due
         outcome = waves.run(STEPS[wave.step], [scenes[i] for i in turn], settings, engine)
         moved = {scene.id: scene for scene in outcome.scenes}
-        lost = {scene.id for scene, _ in outcome.failed}
+        lost = {failure.scene.id for failure in outcome.failed}
         scenes = [moved.get(scene.id, scene) for scene in scenes if scene.id not in lost]
     return scenes
 

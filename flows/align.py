@@ -6,13 +6,13 @@ from flows.evaluate import evaluate
 from flows.options import RunOptions
 from flows.report import report
 from flows.simulate import simulate
+from flows.stages import run_stage
 from flows.tune import tune
 
 
 @flow(name="align", flow_run_name="align {options.run}")
 def align(options: RunOptions) -> str:
     """From instructions to report; returns the URI of the run."""
-    simulate(options)
-    tune(options)
-    evaluate(options)
-    return report(options)
+    for stage in (simulate, tune, evaluate, report):
+        run_stage(stage, options)
+    return options.uri

@@ -22,7 +22,7 @@ from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} - {"--as-json", "--debug"} | {"--keep-runs"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs"}
 
 app = typer.Typer(
     name=NAME,
@@ -49,12 +49,13 @@ _Steps = Annotated[str | None, _option("steps", "N")]
 _Seed = Annotated[str | None, _option("seed", "N")]
 _RunId = Annotated[str | None, _option("run_id", "ID")]
 _Judge = Annotated[str | None, _option("judge", "NAME|URL")]
+_Refresh = Annotated[str | None, _option("refresh", "STEP")]
 _Json = Annotated[bool, typer.Option("--json", help="print tables as JSON")]
 _Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")]
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="id of the run, or its URI")]
 
 
-def _starting(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
+def _starting(stage: str) -> Callable[..., None]:
     """A command that starts a run: all options of a run, then the stage."""
 
     def command(
@@ -68,6 +69,7 @@ def _starting(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
         seed: _Seed = None,
         run_id: _RunId = None,
         judge: _Judge = None,
+        refresh: _Refresh = None,
         json: _Json = False,
         debug: _Debug = False,
     ) -> None:
@@ -82,57 +84,92 @@ def _starting(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
             "seed": seed,
             "run_id": run_id,
             "judge": judge,
+            "refresh": refresh,
         }
-        options = RunOptions.of(as_json=json, debug=debug, **{name: value for name, value in given.items() if value is not None})
+        options = RunOptions.of(**_without_none(given))
         options.prepare()
-        stage(options)
-        _tell(options)
+        _perform(stage, options, json, debug)
 
     return command
 
 
-def _continuing(stage: Callable[[RunOptions], None]) -> Callable[..., None]:
+def _continuing(stage: str) -> Callable[..., None]:
     """A command that takes a run further: its own options stand in the store."""
 
-    def command(run: _Run, store: _Store = None, json: _Json = False, debug: _Debug = False) -> None:
-        options = RunOptions.of_run(run, store, as_json=json, debug=debug)
+    def command(run: _Run, store: _Store = None, refresh: _Refresh = None, json: _Json = False, debug: _Debug = False) -> None:
+        options = RunOptions.of_run(run, store, **_without_none({"refresh": refresh}))
         options.check()
-        stage(options)
-        _tell(options)
+        _perform(stage, options, json, debug)
 
     return command
 
 
-def _stage(name: str) -> Callable[[RunOptions], None]:
-    """The flow of this name, imported when it is called."""
-
-    def run(options: RunOptions) -> None:
-        from importlib import import_module
-
-        from flows.prefect_settings import prefect_for
-
-        with prefect_for(options.store, options.debug):
-            getattr(import_module(f"flows.{name}"), name)(options)
-
-    return run
+def _without_none(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
-app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting(_stage("align")))
-app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting(_stage("simulate")))
-app.command("tune", help="Fine-tune on the examples of a run.")(_continuing(_stage("tune")))
-app.command("report", help="Write the report of a run anew.")(_continuing(_stage("report")))
+def _perform(stage: str, options: RunOptions, json: bool, debug: bool) -> None:
+    """Run the flow of this name, imported now, and print what it left."""
+    from importlib import import_module
+
+    from flows.prefect_settings import prefect_for
+
+    prefect_for(debug)
+    getattr(import_module(f"flows.{stage}"), stage)(options)
+    _tell(options, json)
+
+
+app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting("align"))
+app.command("simulate", help="The first stage alone: scenes and training examples.")(_starting("simulate"))
+app.command("tune", help="Fine-tune on the examples of a run.")(_continuing("tune"))
+app.command("report", help="Write the report of a run anew.")(_continuing("report"))
 
 
 app.add_typer(store_commands.app, name="store")
 
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")
-def _evaluate_command(run: _Run, store: _Store = None, judge: _Judge = None, json: _Json = False, debug: _Debug = False) -> None:
-    changed = {} if judge is None else {"judge": judge}
-    options = RunOptions.of_run(run, store, as_json=json, debug=debug, **changed)
+def _evaluate_command(
+    run: _Run, store: _Store = None, judge: _Judge = None, refresh: _Refresh = None, json: _Json = False, debug: _Debug = False
+) -> None:
+    options = RunOptions.of_run(run, store, **_without_none({"judge": judge, "refresh": refresh}))
     options.check()
-    _stage("evaluate")(options)
-    _tell(options)
+    _perform("evaluate", options, json, debug)
+
+
+@app.command("up", help="A Prefect server with its UI, a worker, and all deployments; Ctrl-C stops them.")
+def _up(
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, metavar="N", help="port of the server (default: the first free one from 4200)"),
+    ] = None,
+    debug: _Debug = False,
+) -> None:
+    from rich.console import Console
+
+    from flows.prefect_settings import no_telemetry
+    from flows.up import serve
+
+    no_telemetry()
+    serve(port, Console(file=sys.stderr))
+
+
+@app.command("why", help="What of a run came from the cache, and why the rest did not.")
+def _why(
+    run: _Run,
+    step: Annotated[str | None, typer.Argument(metavar="STEP", help="one step: draft, roles, ..., fine-tune, answers")] = None,
+    store: _Store = None,
+    json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    uri, run_id = locate_run(run, store)
+    opened = open_store(uri, writable=False)
+    find_run(opened, run_id)
+    from rich.console import Console
+
+    from flows import why
+
+    why.show_why(opened, run_id, step, Console(file=sys.stdout), json)
 
 
 @app.command("show", help="A run as tables, or one of its scenes as a story.")
@@ -180,7 +217,7 @@ def _main(
     pass
 
 
-def _tell(options: RunOptions) -> None:
+def _tell(options: RunOptions, json: bool) -> None:
     """The run's tables on standard error, its URI on standard output."""
     from rich.console import Console
 
@@ -189,7 +226,7 @@ def _tell(options: RunOptions) -> None:
     opened = open_store(options.store, writable=False)
     # A stage by itself leaves no summary of the whole.
     with suppress(UserError):
-        show.show_run(opened, options.run, Console(file=sys.stderr), options.as_json)
+        show.show_run(opened, options.run, Console(file=sys.stderr), json)
     print(options.uri)
 
 

@@ -8,9 +8,10 @@ from flows.options import RunOptions
 from matrix_core import judging, statistics
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
+from tasks.calling import call
 from tasks.engines import Model, engine
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
-from tasks.runs import Evaluated, Simulated, Tuned, keep, recall
+from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
 
 BOUNDARY_PAIRS = 150
 EVALUATED = 792
@@ -21,13 +22,14 @@ places three times, in other words."""
 @flow(name="evaluate", flow_run_name="evaluate {options.run}")
 def evaluate(options: RunOptions) -> None:
     """Ask both models the same held-out questions and judge the answers."""
+    options = options.continuing()
     began, store = time.time(), options.prepare()
     tuned = recall(store, options.run, "tune", Tuned)
     held_out = recall(store, options.run, "simulate", Simulated).held_out
     asker = Asker(options, tuned)
     with progress.stage("evaluate", total=1):
         if tuned.adapter is None:
-            done = Evaluated(evaluation={}, gates=[], calls={}, seconds=0)
+            done = Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
         elif asker.settings.style == "pocket":
             done = _pocket(asker)
         else:
@@ -44,16 +46,17 @@ class Asker:
         self.settings = options.settings
         self.base = Model(name=options.model)
         self.tuned = Model(name=options.model, adapter=tuned.adapter, store=options.store)
+        self.refresh = options.refresh == "answers"
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
+        self.steps: list[Done] = []
 
     def both(self, questions: list[str]) -> tuple[list[str], list[str]]:
         """(answers of the base model, answers of the tuned one)."""
         return self._ask(self.base, questions), self._ask(self.tuned, questions)
 
     def _ask(self, model: Model, questions: list[str]) -> list[str]:
-        state = answer(self.store, model, self.settings, questions, return_state=True)
-        given = state.result()
-        cached = state.name == "Cached"
+        given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh)
+        self.steps.append(Done("answers", cached, given.why))
         for name, n in (given.result or {}).items():
             self.calls[name] += 0 if cached else n
         self.calls["cached_calls"] += given.count if cached else 0
@@ -78,13 +81,13 @@ def _pocket(asker: Asker) -> Evaluated:
     before, after = asker.both([question for question, _ in plain])
     evaluation["pocket_general"] = general(plain, before, after)
     progress.step(0.4)
-    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, seconds=0)
+    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, seconds=0)
 
 
 def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evaluated:
     """Win, tie or lose by a judge. Without --judge the base model judges itself: the report says so, and it proves little."""
     if not questions:
-        return Evaluated(evaluation={}, gates=[], calls=asker.calls, seconds=0)
+        return Evaluated(evaluation={}, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
     before, after = asker.both(questions)
     pairs = [
         judging.Pair(id=str(i), instruction=q, base=a, tuned=b)
@@ -100,5 +103,6 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         evaluation={"held_out": rates},
         gates=[verdict_gate(asker.store, questions, verdicts, after, "full")],
         calls=asker.calls,
+        steps=asker.steps,
         seconds=0,
     )

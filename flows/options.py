@@ -29,8 +29,30 @@ EVERYDAY = Path(tasks.__file__).parent / "data" / "everyday.jsonl"
 FILE = "options.json"
 """The run's own file that holds its options."""
 
+CHANGED = "other instructions"
 EMBEDDED_SCENES = 640
 RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "seed": (0, 2**32 - 1)}
+
+
+Refreshable = Literal[
+    "instructions",
+    "draft",
+    "roles",
+    "plan",
+    "action",
+    "feasibility",
+    "routing",
+    "consequence",
+    "reaction",
+    "memory",
+    "summary",
+    "critique",
+    "refinement",
+    "examples",
+    "fine-tune",
+    "answers",
+]
+"""Everything that is cached by itself."""
 
 
 def _count(name: str, default: int | None, description: str) -> Any:
@@ -53,8 +75,7 @@ class RunOptions(BaseModel):
     seed: int = _count("seed", 0, "seed of all that is random")
     run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
     judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
-    as_json: bool = Field(False, description="tables as JSON")
-    debug: bool = Field(False, description="show the traceback of a failure")
+    refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
 
     _continues: bool = PrivateAttr(False)
 
@@ -185,7 +206,8 @@ class RunOptions(BaseModel):
     def prepare(self) -> Store:
         """Read the instructions, `check`, and note the options in the run's `options.json`; returns the run's store.
 
-        May be called again. Raises UserError, with nothing written, also if a run of this id was started with other options.
+        May be called again. Raises UserError, with nothing written, also if a run of this id was started with other options;
+        instructions may have been mended as long as no stage of it is finished.
         Options from `of_run` are only checked: their instructions were read when the run was started, and may be gone.
         """
         if self._continues:
@@ -196,18 +218,35 @@ class RunOptions(BaseModel):
         except MissingError:
             earlier = self._identity
         other = [
-            "other instructions" if name == "instructions" else f"--{name} {earlier.get(name)}"
+            CHANGED if name == "instructions" else f"--{name} {earlier.get(name)}"
             for name, value in self._identity.items()
             if earlier.get(name) != value
         ]
-        if other:
+        if other and not (other == [CHANGED] and self._nothing_finished(store)):
             raise UserError(
                 f"--run-id {self.run}: that run was started with {', '.join(other)}; take another id, or the same options"
             )
         self.check()
-        noted = self.model_dump(mode="json", exclude={"store", "run_id", "as_json", "debug"})
+        noted = self.model_dump(mode="json", exclude={"store", "run_id", "refresh"})
         store.write(self.run, FILE, json.dumps({"options": noted, "identity": self._identity}, indent=1).encode())
         return store
+
+    def continuing(self) -> "RunOptions":
+        """What a later stage goes by: the options that its run was started with, but for `refresh` and a judge of its own.
+
+        Raises UserError if there is no such run.
+        """
+        if self._continues or self.run_id is None:
+            return self
+        changed = {"refresh": self.refresh} | ({} if self.judge is None else {"judge": self.judge})
+        return self.of_run(self.run_id, self.store, **changed)
+
+    def _nothing_finished(self, store: Store) -> bool:
+        try:
+            store.read(self.run, "stages/simulate.json")
+        except MissingError:
+            return True
+        return False
 
 
 def locate_run(run: str, store: str | None) -> tuple[str, str]:

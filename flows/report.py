@@ -21,6 +21,7 @@ VERSIONS = ("torch", "transformers", "peft", "trl", "datasets", "prefect", "grea
 @flow(name="report", flow_run_name="report {options.run}")
 def report(options: RunOptions) -> str:
     """Write summary, manifest and page from what the stages have left. Returns the URI of the run."""
+    options = options.continuing()
     store = options.prepare()
     simulated = recall(store, options.run, "simulate", Simulated)
     tuned = recall(store, options.run, "tune", Tuned)
@@ -115,7 +116,7 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
     """All that the run made, and from what: references, settings, versions, commit."""
     return {
         "run_id": options.run,
-        "options": options.model_dump(mode="json", exclude={"debug", "as_json"}),
+        "options": options.model_dump(mode="json", exclude={"refresh"}),
         "model": options.model if options.endpoint else options.spec.fingerprint,
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
         "commit": commit(),

@@ -1,7 +1,6 @@
 """Stage one: instructions become played scenes, each with a critique and a refined response."""
 
 import time
-from typing import Any
 
 from prefect import flow
 
@@ -9,9 +8,10 @@ from flows.options import RunOptions
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
 from tasks import exhibits, progress
+from tasks.calling import call
 from tasks.engines import Model
 from tasks.instructions import admit, divide
-from tasks.play import NAMES, STEP_TASKS, Play, Record, open_shard
+from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, open_shard
 from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes
 
@@ -23,10 +23,12 @@ SHARD_SIZE = 256
 def simulate(options: RunOptions) -> None:
     """Play every instruction's scene to its end. What is finished is not played again."""
     began, store, inputs = time.time(), options.prepare(), options.inputs
-    play = Play(store=store.uri, model=Model(name=options.model, endpoints=options.endpoint), settings=options.settings)
+    model = Model(name=options.model, endpoints=options.endpoint)
+    play = Play(store=store.uri, model=model, settings=options.settings, refresh=options.refresh)
     to_play, held_out = divide(inputs.instructions, options.scenes, options.seed, play.settings.style)
-    admitted = admit(play, to_play, [(row.text, row.reason) for row in inputs.rejected])
-    records: list[tuple[Record, bool]] = [(admitted.record, False)]
+    set_aside = [(row.text, row.reason) for row in inputs.rejected]
+    admitted, known = call(admit, store.uri, play, to_play, set_aside, refresh=options.refresh == "instructions")
+    records: list[tuple[Record, bool]] = [(admitted.record, known)]
     scenes: list[Scene] = []
     shards = shards_of(admitted.instructions)
     with progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)):
@@ -34,9 +36,10 @@ def simulate(options: RunOptions) -> None:
             shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in instructions])
             while shard.due:
                 progress.step(0, f"simulate {index + 1}/{len(shards)}: {NAMES[shard.due]}")
-                played, cached = settle(STEP_TASKS[shard.due](play, shard, return_state=True))
+                refresh = options.refresh == shard.due
+                played, cached = call(STEP_TASKS[shard.due], store.uri, play, shard, refresh=refresh, again=lost_some)
                 records.append((played.record, cached))
-                progress.step(played.record.asked)
+                progress.step(played.record.asked + played.record.reused)
                 shard = played.shard
             scenes += load_scenes(store.get(shard.scenes))
     if not scenes:
@@ -55,9 +58,9 @@ def simulate(options: RunOptions) -> None:
     exhibits.simulated(options.uri, options.instructions, done, scenes)
 
 
-def settle(state: Any) -> tuple[Any, bool]:
-    """What a task handed back, and whether it came from the cache. Raises what the task raised."""
-    return state.result(), state.name == "Cached"
+def lost_some(played: Played) -> bool:
+    """Whether scenes were lost to a failing engine, which may work by now."""
+    return played.record.lost > 0
 
 
 def shards_of(instructions: list[Instruction]) -> list[list[Instruction]]:

@@ -6,22 +6,37 @@ from prefect import flow
 
 from flows.options import RunOptions
 from tasks import exhibits, progress
-from tasks.runs import Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
+from tasks.calling import call
+from tasks.runs import Done, Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
 from tasks.tuning import build_examples, fine_tune, settings_for
 
 
 @flow(name="tune", flow_run_name="tune {options.run}")
 def tune(options: RunOptions) -> None:
     """Mix the examples and fine-tune. A model that is only known as an endpoint gets its examples, and no adapter."""
+    options = options.continuing()
     began, store, settings = time.time(), options.prepare(), options.settings
     simulated = recall(store, options.run, "simulate", Simulated)
     recipe = settings_for(settings.style, options.seed)
     held_out = sorted(instruction.id for instruction in simulated.held_out)
-    examples = build_examples(store.uri, simulated.scenes, settings, recipe, held_out)
+    refresh = options.refresh
+    made = call(build_examples, store.uri, store.uri, simulated.scenes, settings, recipe, held_out, refresh=refresh == "examples")
+    examples, steps = made.result, [Done("examples", made.cached, made.result.why)]
     adapter = None
     if not options.endpoint:
         with progress.stage("tune", total=1):
-            adapter = fine_tune(store.uri, options.model, examples.reference, recipe, settings.style)
+            tuned = call(
+                fine_tune,
+                store.uri,
+                store.uri,
+                options.model,
+                examples.reference,
+                recipe,
+                settings.style,
+                refresh=refresh == "fine-tune",
+            )
+        adapter = tuned.result
+        steps.append(Done("fine-tune", tuned.cached, adapter.why))
         publish_adapter(store, options.run, adapter.reference)
     done = Tuned(
         examples=examples.reference,
@@ -30,6 +45,7 @@ def tune(options: RunOptions) -> None:
         result=adapter.result if adapter else None,
         gates=examples.gates + (adapter.gates if adapter else []),
         quarantine=examples.quarantine,
+        steps=steps,
         seconds=time.time() - began,
     )
     if examples.quarantine:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from matrix_core.engines.base import Engine, Progress
 from matrix_core.request import Completion, Message, Request
@@ -30,12 +31,21 @@ class Usage:
         self.completion += sum(c.completion_tokens for c in completions)
 
 
+class Failure(NamedTuple):
+    """A scene that a step could not take further."""
+
+    scene: Scene
+    why: str
+    engine: bool
+    """the engine failed: asked again later, it may well work"""
+
+
 @dataclass
 class Outcome:
-    """What a wave made of its scenes: those that went on, in order, and those that failed, each with the reason."""
+    """What a wave made of its scenes: those that went on, and those that failed; both in order."""
 
     scenes: list[Scene] = field(default_factory=list)
-    failed: list[tuple[Scene, str]] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     finish: dict[str, str] = field(default_factory=dict)
     """scene id -> how the last of its answers ended"""
@@ -46,7 +56,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
     out = Outcome()
     asked = [step.ask(scene, settings) for scene in scenes]
     done: dict[int, Scene] = {}
-    failed: dict[int, str] = {}
+    failed: dict[int, Failure] = {}
     todo = [(i, j) for i, requests in enumerate(asked) for j in range(len(requests))]
     answers = [[Completion() for _ in requests] for requests in asked]
     for attempt in range(RE_ASK + 1):
@@ -60,13 +70,13 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
                 continue
             broken = next((c.error for c in answers[i] if c.error), None)
             if broken:
-                failed[i] = f"{step.name}: the engine failed: {broken}"
+                failed[i] = Failure(scene, f"{step.name}: the engine failed: {broken}", engine=True)
                 continue
             try:
                 done[i] = step.absorb(scene, [c.text for c in answers[i]], settings)
             except AnswerError as error:
                 if attempt == RE_ASK:
-                    failed[i] = f"{step.name}: no usable answer in {attempt + 1} tries: {error}"
+                    failed[i] = Failure(scene, f"{step.name}: no usable answer in {attempt + 1} tries: {error}", engine=False)
                     continue
                 for j, why in error.problems.items():
                     asked[i][j] = ask_again(asked[i][j], answers[i][j].text, why)
@@ -76,7 +86,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
             break
     out.scenes = [done[i] for i in sorted(done)]
     out.finish = {scenes[i].id: answers[i][-1].finish_reason for i in done if answers[i]}
-    out.failed = [(scenes[i], why) for i, why in sorted(failed.items())]
+    out.failed = [failed[i] for i in sorted(failed)]
     return out
 
 

@@ -13,6 +13,7 @@ from prefect.context import TaskRunContext
 
 import validations
 from tasks import showing
+from tasks.calling import call
 from tasks.gating import VALIDATION
 from tasks.scenes_io import load_rows
 from tasks.store import MissingError, Reference, Store, open_store
@@ -35,7 +36,7 @@ def _publish(store: Store, run_id: str, gates: Iterable[Mapping[str, Any]]) -> R
     kept = dict.fromkeys(Reference(**gate[VALIDATION]) for gate in gates if VALIDATION in gate)
     if not kept:
         return None
-    site: Reference = build(store.uri, run_id, list(kept))
+    site: Reference = call(build, store.uri, store.uri, run_id, list(kept)).result
     try:
         there = Reference.model_validate_json(store.read(run_id, _BUILT))
     except (MissingError, ValueError):

@@ -1,6 +1,5 @@
 """Base against tuned on what neither was trained on: an exact oracle for the embedded model, a pairwise judge for any."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +11,8 @@ from matrix_core import judging, statistics
 from matrix_core.errors import RunError
 from matrix_core.pocket import oracle
 from matrix_core.scene import Instruction, Scene, Settings
-from matrix_core.steps import draft
-from tasks import progress
+from matrix_core.steps import STEPS, draft
+from tasks import keys, progress
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.store import Reference, open_store
@@ -25,9 +24,13 @@ ANSWER_TOKENS = {"pocket": 160, "full": 320}
 """A tuned answer states its reason first, so it may be longer than a draft."""
 
 
+def _answers_parts(model: Model, settings: Settings) -> keys.Parts:
+    tokens = str(ANSWER_TOKENS[settings.style])
+    return {"model": engine(model).fingerprint, "tokens": tokens, **keys.fields(settings, STEPS["draft"].settings)}
+
+
 def _answers_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    parts = [engine(parameters["model"]).fingerprint, str(parameters["settings"]), *parameters["questions"]]
-    return f"answers-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+    return keys.key("answers", _answers_parts(parameters["model"], parameters["settings"]), parameters["questions"])
 
 
 @task(
@@ -41,6 +44,8 @@ def answer(store: str, model: Model, settings: Settings, questions: list[str]) -
         )
         for question in questions
     ]
+    opened = open_store(store)
+    why = keys.explain(opened, "answers", _answers_parts(model, settings))
     completions = engine(model).generate(asked, progress.tick)
     failed = [completion.error for completion in completions if completion.error]
     if len(failed) * 2 > len(completions):
@@ -52,7 +57,7 @@ def answer(store: str, model: Model, settings: Settings, questions: list[str]) -
         "prompt": sum(c.prompt_tokens for c in completions),
         "completion": sum(c.completion_tokens for c in completions),
     }
-    return Gated(reference=open_store(store).put(data, ".json"), count=len(texts), gates=[], result=tokens)
+    return Gated(reference=opened.put(data, ".json"), count=len(texts), gates=[], why=why, result=tokens)
 
 
 def figures(questions: Sequence[str], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The first hand-off: which instructions a run plays, which it keeps for the evaluation, and which are set aside unasked."""
 
-import hashlib
 import random
 from typing import Any
 
@@ -13,6 +12,7 @@ from matrix_core.pocket import scope
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Instruction, Scene
 from matrix_core.steps import draft
+from tasks import keys
 from tasks.engines import engine
 from tasks.gating import passed
 from tasks.play import Play, Record, rejection
@@ -67,12 +67,13 @@ def _kept_back(text: str) -> str:
     return ""
 
 
+def _parts(play: Play) -> keys.Parts:
+    return {"gate": gate.fingerprint("instructions"), "model": engine(play.model).fingerprint, "style": play.settings.style}
+
+
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    play, asked = parameters["play"], parameters["asked"]
-    text = "\n".join(
-        [gate.fingerprint("instructions"), engine(play.model).fingerprint, play.settings.style, *(i.id for i in asked)]
-    )
-    return f"admit-{hashlib.sha256(text.encode()).hexdigest()}"
+    given = [[i.id for i in parameters["asked"]], parameters["set_aside"]]
+    return keys.key("instructions", _parts(parameters["play"]), given)
 
 
 @task(
@@ -86,11 +87,13 @@ def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]
     rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]
     rejected += [rejection("instructions", Instruction.of(text or "(empty)"), reason) for text, reason in set_aside]
     store = open_store(play.store)
+    why = keys.explain(store, "instructions", _parts(play))
     noted = passed(judged, store)
     return Admitted(
         instructions=good,
         record=Record(
             step="instructions",
+            why=why,
             asked=len(asked),
             gate=noted,
             quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,

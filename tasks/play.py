@@ -4,8 +4,6 @@ Each task loads its shard, lets the core ask and absorb, passes what came back t
 around is small (hashes and counts); what is cached is keyed by everything that decides the outcome and by nothing else.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,11 +16,11 @@ from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS
 from matrix_core.steps.fingerprint import fingerprint
-from tasks import progress, showing
+from tasks import keys, memo, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
-from tasks.store import Reference, open_store
+from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 
 NAMES = {
@@ -64,6 +62,8 @@ class Play(_Frozen):
     store: str
     model: Model
     settings: Settings
+    refresh: str | None = None
+    """a step that is done anew, whatever the cache holds"""
 
 
 class Shard(_Frozen):
@@ -80,7 +80,13 @@ class Record(_Frozen):
     """What one wave did: for the summary, the gates' table and the quarantine."""
 
     step: str
+    why: str = ""
+    """why it had to be done: which part of its cache key was new"""
     asked: int = 0
+    reused: int = 0
+    """scenes that were taken over from other shards"""
+    lost: int = 0
+    """scenes that the engine failed for: worth another try"""
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -110,16 +116,20 @@ def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
     return Shard(index=index, scenes=reference, count=len(scenes), due=wave.step, wave=(wave.round, wave.depth))
 
 
+def parts_of(step: str, play: Play) -> keys.Parts:
+    """All that decides what a step makes of a scene, but the scene."""
+    return {
+        "prompt or schema": fingerprint(step, play.settings),
+        "gate": gate.fingerprint(_HAND_OFFS[step][0]) if step in _HAND_OFFS else "none",
+        "model": engine(play.model).fingerprint,
+        "re-asking": f"{waves.RE_ASK} times, at {waves.WARMER} or more",
+        **keys.fields(play.settings, STEPS[step].settings),
+    }
+
+
 def key_of(step: str, play: Play, shard: Shard) -> str:
     """The cache key of a step for a shard: equal exactly if the step would ask and do the same."""
-    parts = {
-        "step": fingerprint(step, play.settings),
-        "gate": gate.fingerprint(_HAND_OFFS[step][0]) if step in _HAND_OFFS else "",
-        "engine": engine(play.model).fingerprint,
-        "settings": play.settings.model_dump(mode="json"),
-        "scenes": shard.scenes.sha256,
-    }
-    return f"{step}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}"
+    return keys.key(step, parts_of(step, play), shard.scenes.sha256)
 
 
 def _perform(step: str, play: Play, shard: Shard) -> Played:
@@ -129,40 +139,60 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     due = simulation.next_wave(scenes, play.settings)
     if due is None or due[0].step != step:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
-    turn = set(due[1])
-    outcome = waves.run(STEPS[step], [scenes[i] for i in due[1]], play.settings, engine(play.model), progress.tick)
-    rejected = [rejection(step, scene.instruction, why) for scene, why in outcome.failed]
-    good, noted = list(outcome.scenes), None
-    if step in _HAND_OFFS and good:
-        name, lay_out = _HAND_OFFS[step]
-        judged = gate.check(name, lay_out(outcome), style=play.settings.style)
-        noted = passed(judged, store)
-        bad = {rejection.id: rejection for rejection in judged.quarantined}
-        rejected += [
-            rejection(name, scene.instruction, bad[scene.id].reason, bad[scene.id].expectation) for scene in good if scene.id in bad
-        ]
-        good = [scene for scene in good if scene.id not in bad]
-    moved = {scene.id: scene for scene in good}
-    kept = [moved.get(scene.id, scene) for i, scene in enumerate(scenes) if i not in turn or scene.id in moved]
+    turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
+    why = keys.explain(store, step, parts)
+    known = {} if play.refresh == step else memo.recall(store, step, parts, turn)
+    outcome = waves.run(
+        STEPS[step], [scene for scene in turn if scene.id not in known], play.settings, engine(play.model), progress.tick
+    )
+    outcome.scenes += [scene for scene in known.values() if isinstance(scene, Scene)]
+    rejected = [row for row in known.values() if not isinstance(row, Scene)]
+    rejected += [
+        rejection(memo.ENGINE if failed.engine else step, failed.scene.instruction, failed.why) for failed in outcome.failed
+    ]
+    rows, noted = _gated(step, play, outcome, store)
+    rejected += rows
+    bad = {row["id"] for row in rejected}
+    moved = {scene.id: scene for scene in outcome.scenes if scene.id not in bad}
+    kept = [moved.get(scene.id, scene) for scene in scenes if scene.id not in bad]
     if not kept:
         reasons = "; ".join(sorted({row["reason"] for row in rejected})[:3])
         raise RunError(f"{NAMES[step]}: no scene of shard {shard.index} passed: {reasons}")
+    rejected.sort(key=lambda row: str(row["id"]))
+    aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
+    after = _shard(play, shard.index, kept)
+    memo.write(store, step, parts, turn, memo.Note(before=shard.scenes, after=after.scenes, set_aside=aside))
     showing.note(
-        f"{NAMES[step]}: shard {shard.index}, {len(due[1])} scenes, {outcome.usage.calls} calls, {len(rejected)} scenes set aside"
+        f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
+        f"{len(rejected)} scenes set aside; {why}"
     )
     return Played(
-        shard=_shard(play, shard.index, kept),
+        shard=after,
         record=Record(
             step=step,
-            asked=len(due[1]),
+            why=why,
+            asked=len(turn) - len(known),
+            reused=len(known),
+            lost=sum(failed.engine for failed in outcome.failed),
             calls=outcome.usage.calls,
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
             gate=noted,
-            quarantine=store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
+            quarantine=aside,
         ),
     )
+
+
+def _gated(step: str, play: Play, outcome: waves.Outcome, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The rows that the step's gate takes out, and the gate as it is noted; None where there is none."""
+    if step not in _HAND_OFFS or not outcome.scenes:
+        return [], None
+    name, lay_out = _HAND_OFFS[step]
+    judged = gate.check(name, lay_out(outcome), style=play.settings.style)
+    about = {scene.id: scene.instruction for scene in outcome.scenes}
+    rows = [rejection(name, about[found.id], found.reason, found.expectation) for found in judged.quarantined]
+    return rows, passed(judged, store)
 
 
 def rejection(name: str, about: Instruction, reason: str, expectation: str = "") -> dict[str, Any]:

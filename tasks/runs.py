@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +19,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Done(NamedTuple):
+    """A cached task of a stage: whether its result came from the cache, and if not, why."""
+
+    step: str
+    cached: bool
+    why: str
+
+
 class Simulated(_Frozen):
     """What the stage `simulate` leaves."""
 
@@ -29,6 +37,11 @@ class Simulated(_Frozen):
     held_out: list[Instruction]
     records: list[tuple[Record, bool]]
     seconds: float
+
+    @property
+    def steps(self) -> list[Done]:
+        """What was done, wave by wave."""
+        return [Done(record.step, cached, record.why) for record, cached in self.records]
 
     @property
     def quarantines(self) -> list[Reference]:
@@ -45,6 +58,7 @@ class Tuned(_Frozen):
     result: dict[str, Any] | None
     gates: list[dict[str, Any]]
     quarantine: Reference | None
+    steps: list[Done]
     seconds: float
 
 
@@ -54,6 +68,7 @@ class Evaluated(_Frozen):
     evaluation: dict[str, dict[str, Any]]
     gates: list[dict[str, Any]]
     calls: dict[str, int]
+    steps: list[Done]
     seconds: float
 
 

@@ -1,7 +1,5 @@
 """Refined scenes become training examples, and examples an adapter: two cached tasks, each with its gate."""
 
-import hashlib
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.scene import Example, Instruction, Scene, Settings
 from matrix_core.tuning import TuningSettings
-from tasks import progress
+from tasks import keys, progress
 from tasks.gating import passed
 from tasks.play import rejection
 from tasks.scenes_io import dump_examples, dump_rows, from_lines, load_examples
@@ -36,6 +34,8 @@ class Gated(BaseModel):
     reference: Reference
     count: int = 0
     gates: list[dict[str, Any]]
+    why: str = ""
+    """why it had to be made: which part of its cache key was new"""
     result: dict[str, Any] | None = None
     quarantine: Reference | None = None
 
@@ -45,20 +45,28 @@ def settings_for(style: str, seed: int) -> TuningSettings:
     return TuningSettings.pocket(seed=seed) if style == "pocket" else TuningSettings.paper(seed=seed)
 
 
-def _key(name: str, *fields: str) -> Any:
-    def key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-        parts = [str(parameters[field]) for field in fields]
-        if name == "fine-tune":
-            parts.append(models.resolve(parameters["model"]).fingerprint)
-        return f"{name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:
+    mixing = keys.fields(recipe, ("shares", "traces", "seed"))
+    return {"gate": gate.fingerprint("examples"), "general examples": str(GENERAL), **keys.fields(settings), **mixing}
 
-    return key
+
+def _examples_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    given = [parameters["scenes"].sha256, parameters["held_out"]]
+    return keys.key("examples", _examples_parts(parameters["settings"], parameters["recipe"]), given)
+
+
+def _adapter_parts(model: str, recipe: TuningSettings) -> keys.Parts:
+    return {"model": models.resolve(model).fingerprint, "gate": gate.fingerprint("adapter"), **keys.fields(recipe)}
+
+
+def _adapter_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return keys.key("fine-tune", _adapter_parts(parameters["model"], parameters["recipe"]), parameters["examples"].sha256)
 
 
 @task(
     name="build examples",
     task_run_name="build examples",
-    cache_key_fn=_key("examples", "scenes", "settings", "recipe", "held_out"),
+    cache_key_fn=_examples_key,
     persist_result=True,
     result_serializer="json",
 )
@@ -68,6 +76,7 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
     `held_out`: ids of instructions that must not be among them.
     """
     opened = open_store(store)
+    why = keys.explain(opened, "examples", _examples_parts(settings, recipe))
     finished = from_lines(opened.get(scenes), Scene)
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
     examples = mix(finished, general, recipe.shares, recipe.traces, recipe.seed, settings)
@@ -87,6 +96,7 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
         reference=opened.put(dump_examples(kept), ".jsonl.gz"),
         count=len(kept),
         gates=[noted],
+        why=why,
         quarantine=opened.put(dump_rows(rejected), ".jsonl.gz") if rejected else None,
     )
 
@@ -104,13 +114,14 @@ def _leaks(example: Example, held_out: set[str], style: str) -> bool:
 @task(
     name="fine-tune",
     task_run_name="fine-tune {model}",
-    cache_key_fn=_key("fine-tune", "examples", "recipe"),
+    cache_key_fn=_adapter_key,
     persist_result=True,
     result_serializer="json",
 )
 def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSettings, style: Style) -> Gated:
     """Train the adapter and check that it is one."""
     opened, spec = open_store(store), models.resolve(model)
+    why = keys.explain(opened, "fine-tune", _adapter_parts(model, recipe))
     rows = load_examples(opened.get(examples))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -125,4 +136,4 @@ def fine_tune(store: str, model: str, examples: Reference, recipe: TuningSetting
         judged = gate.check("adapter", [tables.adapter(tuning.check_adapter(spec, folder, result))], style=style)
         noted = passed(judged, opened)
         reference = opened.put_folder(folder)
-    return Gated(reference=reference, gates=[noted], result=result.model_dump(mode="json"))
+    return Gated(reference=reference, gates=[noted], why=why, result=result.model_dump(mode="json"))

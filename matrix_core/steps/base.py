@@ -29,14 +29,22 @@ class AnswerError(ValueError):
         self.problems = problems
 
 
+SAMPLING = ("style", "temperature", "top_p", "seed")
+"""The fields of `Settings` that every step depends on."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step of the method. Raise `version` when `absorb` changes what it makes of the same answers."""
+    """One step of the method. Raise `version` when `absorb` changes what it makes of the same answers.
+
+    `settings` names the fields of `Settings` that decide what is asked, what is made of the answers, and what comes next.
+    """
 
     name: str
     version: int
     ask: Ask
     absorb: Absorb
+    settings: tuple[str, ...] = tuple(Settings.model_fields)
 
 
 def request(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matrix_core.request import Message, Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import Step, spoken
+from matrix_core.steps.base import SAMPLING, Step, spoken
 
 MAX_TOKENS = {"full": 256, "pocket": 64}
 
@@ -30,4 +30,4 @@ def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     return scene.model_copy(update={"draft": spoken(texts[0])})
 
 
-STEP = Step("draft", 1, ask, absorb)
+STEP = Step("draft", 1, ask, absorb, settings=SAMPLING)

@@ -5,7 +5,7 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Scene, Settings
-from matrix_core.steps.base import Step, obj, opening, parse, request, text
+from matrix_core.steps.base import SAMPLING, Step, obj, opening, parse, request, text
 from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
@@ -55,4 +55,4 @@ def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     return scene.model_copy(update={"target": answer["target"], "plan": tuple(answer["plan"])})
 
 
-STEP = Step("plan", 1, ask, absorb)
+STEP = Step("plan", 1, ask, absorb, settings=("steps", *SAMPLING))

@@ -5,7 +5,7 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Role, Scene, Settings
-from matrix_core.steps.base import AnswerError, Step, obj, opening, parse, request, text
+from matrix_core.steps.base import SAMPLING, AnswerError, Step, obj, opening, parse, request, text
 from matrix_core.steps.shots import BIRTHDAY, DESK, SLUGS, shot
 
 _ROLE = obj(name=text(40), traits=text(120), status=text(120))
@@ -67,4 +67,4 @@ def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     return scene.model_copy(update={"setting": answer["setting"], "protagonist": people[0], "roles": tuple(people[1:])})
 
 
-STEP = Step("roles", 1, ask, absorb)
+STEP = Step("roles", 1, ask, absorb, settings=("roles", *SAMPLING))

@@ -439,6 +439,5 @@ def test_options_in_code_are_checked_alike():
         "seed": 0,
         "run_id": None,
         "judge": None,
-        "as_json": False,
-        "debug": False,
+        "refresh": None,
     }

@@ -55,10 +55,19 @@ def test_the_fingerprint_follows_what_decides_answers_and_nothing_else(good: Pat
 
 
 @pytest.mark.parametrize(
-    ("stored", "computed"), [("float16", torch.float32), ("bfloat16", torch.bfloat16), ("float32", torch.float32)]
+    ("stored", "able", "computed"),
+    [
+        ("float16", True, torch.float32),
+        ("bfloat16", True, torch.bfloat16),
+        ("bfloat16", False, torch.float32),
+        ("float32", True, torch.float32),
+    ],
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about CPUs")
-def test_number_format_on_a_cpu(folder: Path, stored: str, computed: torch.dtype) -> None:
+def test_number_format_on_a_cpu(
+    folder: Path, stored: str, able: bool, computed: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "half_precision", lambda: able)
     edit(folder / "config.json", dtype=stored)
     spec = resolve(str(folder))
     assert models.load(spec)[0].dtype == computed

@@ -9,6 +9,7 @@ import pytest
 
 from flows.options import RunOptions
 from matrix_core.errors import UserError
+from tasks.store import open_store
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_the_same_command_is_the_same_run(tmp_path, given):
     for same in (
         {},
         {"store": "elsewhere"},
-        {"as_json": True, "debug": True},
+        {"refresh": "critique"},
         {"roles": "3"},
         {"instructions": str(tmp_path / "b.txt")},
     ):
@@ -86,8 +87,8 @@ def test_a_run_finds_its_options_again(tmp_path, given, model):
     store = options.prepare()
     assert options.prepare().uri == store.uri
     (tmp_path / "a.txt").unlink()
-    again = RunOptions.of_run("mine", given["store"], debug=True)
-    assert again.model_dump() == options.model_dump() | {"debug": True}
+    again = RunOptions.of_run("mine", given["store"], refresh="answers")
+    assert again.model_dump() == options.model_dump() | {"refresh": "answers"}
     assert RunOptions.of_run(options.uri).roles == 2
     assert again.prepare().uri == store.uri
 
@@ -110,6 +111,7 @@ def test_another_run_cannot_take_its_id(tmp_path, given, model):
     with pytest.raises(UserError, match="--run-id mine: that run was started with --seed 0; take another id"):
         RunOptions.of(**given, seed=1).prepare()
     (tmp_path / "a.txt").write_text("Name a sea.\n")
+    open_store(given["store"]).write("mine", "stages/simulate.json", b"{}")
     with pytest.raises(UserError, match="other instructions"):
         RunOptions.of(**given).prepare()
     assert (tmp_path / "store" / "runs" / "mine" / "options.json").read_bytes() == written

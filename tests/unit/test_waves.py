@@ -48,7 +48,7 @@ def test_after_two_more_tries_the_row_is_set_aside_with_the_reason_and_its_mates
     engine = Replies("{}", GOOD, "[]", '{"target":"","plan":[]}')
     outcome = waves.run(STEPS["plan"], [SCENE, SCENE], Settings(), engine)
     assert len(outcome.scenes) == 1
-    ((scene, why),) = outcome.failed
+    ((scene, why, _),) = outcome.failed
     assert scene == SCENE
     assert "plan" in why
     assert "3 tries" in why
@@ -65,7 +65,7 @@ def test_all_bad_answers_of_a_scene_are_asked_again_at_once():
 def test_an_engine_error_sets_the_row_aside_and_keeps_the_rest():
     outcome = waves.run(STEPS["plan"], [SCENE, SCENE], Settings(), Replies(RuntimeError("no memory"), GOOD))
     assert len(outcome.scenes) == 1
-    assert "no memory" in outcome.failed[0][1]
+    assert "no memory" in outcome.failed[0].why
 
 
 def test_a_name_that_is_not_in_the_scene_is_refused_not_lost():
@@ -80,7 +80,7 @@ def test_two_people_of_one_name_are_refused():
     who = '{"name":"ann","traits":"a","status":"b"}'
     bad = f'{{"setting":"s","protagonist":{who},"roles":[{who},{who},{who}]}}'
     outcome = waves.run(STEPS["roles"], [SCENE], Settings(), Replies(bad, bad, bad))
-    assert "ann" in outcome.failed[0][1]
+    assert "ann" in outcome.failed[0].why
 
 
 def test_half_a_character_is_asked_again_in_json_and_in_free_text():

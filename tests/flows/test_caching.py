@@ -1,0 +1,74 @@
+"""Nothing is asked twice: what a run, and a changed run, still asks the model."""
+
+import dataclasses
+import json
+
+import pytest
+
+from flows import cli
+from matrix_core.pocket import sets
+from matrix_core.steps import STEPS
+from tests.flows.conftest import start
+
+N, MORE = 20, 10
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [instruction.text for instruction in sets.instructions("train", N + MORE)]
+
+
+@pytest.fixture
+def file(tmp_path, texts):
+    def write(lines):
+        path = tmp_path / "instructions.txt"
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr("tasks.tuning.GENERAL", 40)
+
+
+def why(capsys, run):
+    assert cli.main(["why", run.id, "--store", run.store, "--json"]) == 0
+    return {row["step"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
+    store = tmp_path / "store"
+    first = start(capsys, store, "--instructions", file(texts[:N]))
+    assert {row["why"][0] for row in why(capsys, first).values() if row["done"]} <= {"never done before", "new input"}
+
+    same = start(capsys, store, "--instructions", file(texts[:N]))
+    assert same.summary["tokens"]["calls"] == 0
+    assert not [row for row in why(capsys, same).values() if row["done"]]
+
+    fresh = start(capsys, tmp_path / "other", "--instructions", file(texts[N:]))
+    more = start(capsys, store, "--instructions", file(texts))
+    simulated = [json.loads((run.folder / "stages/simulate.json").read_text())["records"] for run in (fresh, more)]
+    alone, added = (sum(record["calls"] for record, cached in records if not cached) for records in simulated)
+    assert added == alone > 0
+    assert more.summary["counts"]["scenes"] == N + MORE
+
+    refreshed = start(capsys, store, "--instructions", file(texts), "--refresh", "critique")
+    assert refreshed.summary["tokens"]["calls"] == N + MORE
+    assert [step for step, row in why(capsys, refreshed).items() if row["done"]] == ["critique"]
+
+    monkeypatch.setitem(STEPS, "critique", dataclasses.replace(STEPS["critique"], version=2))
+    edited = start(capsys, store, "--instructions", file(texts))
+    assert edited.summary["tokens"]["calls"] == N + MORE
+    reasons = {step: row["why"] for step, row in why(capsys, edited).items() if row["done"]}
+    assert reasons.keys() == {"critique"}
+    assert reasons["critique"][0].startswith("prompt or schema: ")
+
+
+def test_one_step_is_told_by_itself_and_an_unknown_one_refused(tmp_path, capsys, file, texts):
+    run = start(capsys, tmp_path / "store", "--instructions", file(texts[:N]))
+    assert cli.main(["why", run.id, "roles", "--store", run.store]) == 0
+    assert "never done before" in capsys.readouterr().out
+    assert cli.main(["why", run.id, "rolls", "--store", run.store]) == 2
+    assert "did you mean roles" in capsys.readouterr().err

@@ -1,0 +1,52 @@
+"""What a shard takes over from others: exactly what was the same before the step, done in the same way."""
+
+import pytest
+
+from matrix_core.scene import Instruction, Scene
+from tasks import memo
+from tasks.play import rejection
+from tasks.scenes_io import dump_rows, dump_scenes
+from tasks.store import open_store
+
+PARTS = {"model": "m"}
+BEFORE = [Scene(instruction=Instruction.of(f"How do I do {n}?")) for n in range(6)]
+
+
+def after(scene):
+    return scene.model_copy(update={"draft": f"Do {scene.id}."})
+
+
+@pytest.fixture
+def store(tmp_path):
+    """One shard of four has been played: two went on, one failed its gate, one was lost to the engine."""
+    opened = open_store(str(tmp_path))
+    rows = [
+        rejection("drafts", BEFORE[2].instruction, "it loops", "no_loop"),
+        rejection(memo.ENGINE, BEFORE[3].instruction, "the engine failed: it is gone"),
+    ]
+    note = memo.Note(
+        before=opened.put(dump_scenes(BEFORE[:4]), ".jsonl.gz"),
+        after=opened.put(dump_scenes(map(after, BEFORE[:2])), ".jsonl.gz"),
+        set_aside=opened.put(dump_rows(rows), ".jsonl.gz"),
+    )
+    memo.write(opened, "draft", PARTS, BEFORE[:4], note)
+    return opened
+
+
+def test_scenes_and_rejections_are_taken_over_but_not_what_was_lost_to_the_engine(store):
+    found = memo.recall(store, "draft", PARTS, BEFORE)
+    assert found.keys() == {scene.id for scene in BEFORE[:3]}
+    assert [found[scene.id] for scene in BEFORE[:2]] == [after(scene) for scene in BEFORE[:2]]
+    assert found[BEFORE[2].id]["reason"] == "it loops"
+
+
+def test_another_way_another_step_or_another_scene_takes_nothing_over(store):
+    assert not memo.recall(store, "draft", {"model": "other"}, BEFORE)
+    assert not memo.recall(store, "roles", PARTS, BEFORE)
+    changed = [scene.model_copy(update={"setting": "elsewhere"}) for scene in BEFORE]
+    assert not memo.recall(store, "draft", PARTS, changed)
+
+
+def test_what_has_been_pruned_is_asked_again(store):
+    store.backend.delete([entry.key for entry in store.backend.list("objects/")])
+    assert not memo.recall(store, "draft", PARTS, BEFORE)
