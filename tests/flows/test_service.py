@@ -131,10 +131,9 @@ def test_killed_in_the_middle_retried_alone_and_nothing_played_twice(service, s3
     store = open_store(s3_uri)
     (name,) = store.runs()
     summary = json.loads(store.read(name, "summary.json"))
-    assert cli.main(["run", "--store", str(tmp_path), "--scenes", str(SCENES), "--run-id", "same"]) == 0
-    alone = json.loads(Path(tmp_path, "runs/same/summary.json").read_text())
-    assert summary["artifacts"]["scenes"]["sha256"] == alone["artifacts"]["scenes"]["sha256"]
-    assert summary["artifacts"]["adapter"]["sha256"] == alone["artifacts"]["adapter"]["sha256"]
+    assert cli.main(["simulate", "--store", str(tmp_path), "--scenes", str(SCENES), "--run-id", "same"]) == 0
+    alone = json.loads(Path(tmp_path, "runs/same/stages/simulate.json").read_text())
+    assert summary["artifacts"]["scenes"]["sha256"] == alone["scenes"]["sha256"]
     # What was cached when the worker was killed is still there as it was: nobody has played it again.
     assert before.items() <= played(s3_uri).items()
     capsys.readouterr()
