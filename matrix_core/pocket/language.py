@@ -2,8 +2,9 @@
 
 Wherever the model must decide whether something is in a list, the list says the same word after each of its items ("the rope has
 gone, the key has gone"), and the decision is the word after the item that is asked for ("the key has gone", "the cart is there").
-That is a repetition to be continued, which a small transformer learns early. "It lacks the rope and the key" says the same and was
-at chance after twenty times as many steps. For the same reason a fact has the same words wherever it is told.
+That is a repetition to be continued, which a small transformer learns early: alone in 300 steps. "It lacks the rope and the key"
+says the same and was at chance after 700, and among all other lessons after 5,000. For the same reason a fact has the same words
+wherever it is told.
 """
 
 from collections.abc import Sequence
