@@ -8,6 +8,8 @@ from flows.report import report
 from flows.simulate import simulate
 from flows.stages import run_stage
 from flows.tune import tune
+from tasks import exhibits
+from tasks.store import open_store
 
 
 @flow(name="align", flow_run_name="align {options.run}")
@@ -15,4 +17,5 @@ def align(options: RunOptions) -> str:
     """From instructions to report; returns the URI of the run."""
     for stage in (simulate, tune, evaluate, report):
         run_stage(stage, options)
+    exhibits.aligned(open_store(options.store), options.run)
     return options.uri

@@ -49,6 +49,7 @@ _Steps = Annotated[str | None, _option("steps", "N")]
 _Seed = Annotated[str | None, _option("seed", "N")]
 _RunId = Annotated[str | None, _option("run_id", "ID")]
 _Judge = Annotated[str | None, _option("judge", "NAME|URL")]
+_Questions = Annotated[str | None, _option("questions", "N")]
 _Refresh = Annotated[str | None, _option("refresh", "STEP")]
 _Json = Annotated[bool, typer.Option("--json", help="print tables as JSON")]
 _Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")]
@@ -69,6 +70,7 @@ def _starting(stage: str) -> Callable[..., None]:
         seed: _Seed = None,
         run_id: _RunId = None,
         judge: _Judge = None,
+        questions: _Questions = None,
         refresh: _Refresh = None,
         json: _Json = False,
         debug: _Debug = False,
@@ -84,6 +86,7 @@ def _starting(stage: str) -> Callable[..., None]:
             "seed": seed,
             "run_id": run_id,
             "judge": judge,
+            "questions": questions,
             "refresh": refresh,
         }
         options = RunOptions.of(**_without_none(given))
@@ -130,9 +133,16 @@ app.add_typer(store_commands.app, name="store")
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")
 def _evaluate_command(
-    run: _Run, store: _Store = None, judge: _Judge = None, refresh: _Refresh = None, json: _Json = False, debug: _Debug = False
+    run: _Run,
+    store: _Store = None,
+    judge: _Judge = None,
+    questions: _Questions = None,
+    refresh: _Refresh = None,
+    json: _Json = False,
+    debug: _Debug = False,
 ) -> None:
-    options = RunOptions.of_run(run, store, **_without_none({"judge": judge, "refresh": refresh}))
+    given = {"judge": judge, "questions": questions, "refresh": refresh}
+    options = RunOptions.of_run(run, store, **_without_none(given))
     options.check()
     _perform("evaluate", options, json, debug)
 

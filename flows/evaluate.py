@@ -5,6 +5,7 @@ import time
 from prefect import flow
 
 from flows.options import RunOptions
+from flows.stages import showing_failed_gates
 from matrix_core import judging, statistics
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
@@ -20,12 +21,13 @@ places three times, in other words."""
 
 
 @flow(name="evaluate", flow_run_name="evaluate {options.run}")
+@showing_failed_gates
 def evaluate(options: RunOptions) -> None:
     """Ask both models the same held-out questions and judge the answers."""
     options = options.continuing()
     began, store = time.time(), options.prepare()
     tuned = recall(store, options.run, "tune", Tuned)
-    held_out = recall(store, options.run, "simulate", Simulated).held_out
+    held_out = recall(store, options.run, "simulate", Simulated).held_out[: options.questions]
     asker = Asker(options, tuned)
     with progress.stage("evaluate", total=1):
         if tuned.adapter is None:
@@ -47,6 +49,7 @@ class Asker:
         self.base = Model(name=options.model)
         self.tuned = Model(name=options.model, adapter=tuned.adapter, store=options.store)
         self.refresh = options.refresh == "answers"
+        self.limit = options.questions or EVALUATED
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
         self.steps: list[Done] = []
 
@@ -68,16 +71,16 @@ def _pocket(asker: Asker) -> Evaluated:
     evaluation, gates = {}, []
     benchmarks: dict[sets.Set, str] = {"held_out": "pocket", "held_out_places": "pocket_places"}
     for name, benchmark in benchmarks.items():
-        questions = [i.text for i in sets.instructions(name, EVALUATED, seed=1)]
+        questions = [i.text for i in sets.instructions(name, min(EVALUATED, asker.limit), seed=1)]
         before, after = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)
         gates.append(verdict_gate(asker.store, questions, verdicts_of(questions, before, after), after, "pocket"))
         progress.step(0.3, f"evaluate: {name}")
-    pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", BOUNDARY_PAIRS, seed=1)]
+    pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", min(BOUNDARY_PAIRS, asker.limit), seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
     before, after = asker.both(flat)
     evaluation["pocket_near_boundary"] = boundary(pairs, flat, before, after)
-    plain = sets.general_questions()
+    plain = sets.general_questions()[: asker.limit]
     before, after = asker.both([question for question, _ in plain])
     evaluation["pocket_general"] = general(plain, before, after)
     progress.step(0.4)

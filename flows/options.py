@@ -31,7 +31,7 @@ FILE = "options.json"
 
 CHANGED = "other instructions"
 EMBEDDED_SCENES = 640
-RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "seed": (0, 2**32 - 1)}
+RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "questions": (1, 1_000_000), "seed": (0, 2**32 - 1)}
 
 
 Refreshable = Literal[
@@ -75,6 +75,7 @@ class RunOptions(BaseModel):
     seed: int = _count("seed", 0, "seed of all that is random")
     run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
     judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
+    questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
     refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
 
     _continues: bool = PrivateAttr(False)
@@ -179,7 +180,7 @@ class RunOptions(BaseModel):
     @cached_property
     def _identity(self) -> dict[str, Any]:
         """What makes another run; where it is kept, who serves the model and how things are shown do not."""
-        identity = self.model_dump(mode="json", include={"model", "scenes", "roles", "steps", "seed", "judge"})
+        identity = self.model_dump(mode="json", include={"model", "scenes", "roles", "steps", "seed", "judge", "questions"})
         return identity | {
             "endpoint": bool(self.endpoint),
             "instructions": _digest([instruction.id for instruction in self.inputs.instructions]),
@@ -232,13 +233,14 @@ class RunOptions(BaseModel):
         return store
 
     def continuing(self) -> "RunOptions":
-        """What a later stage goes by: the options that its run was started with, but for `refresh` and a judge of its own.
+        """What a later stage goes by: its run's options, but for `refresh`, and for a judge and questions of its own.
 
         Raises UserError if there is no such run.
         """
         if self._continues or self.run_id is None:
             return self
-        changed = {"refresh": self.refresh} | ({} if self.judge is None else {"judge": self.judge})
+        own = {"judge": self.judge, "questions": self.questions}
+        changed = {"refresh": self.refresh} | {name: value for name, value in own.items() if value is not None}
         return self.of_run(self.run_id, self.store, **changed)
 
     def _nothing_finished(self, store: Store) -> bool:

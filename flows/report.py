@@ -29,6 +29,7 @@ def report(options: RunOptions) -> str:
     site = data_docs.publish(store, options.run, gates_of(simulated, tuned, evaluated))
     summary = summarise(options, store, simulated, tuned, evaluated)
     if site is not None:
+        exhibits.documented(options.uri)
         summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
     page = render(summary, finished_scenes(store, options.run), tuned.result)
     reference = store.put(page.encode(), ".html")
@@ -36,7 +37,7 @@ def report(options: RunOptions) -> str:
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}
     store.write(options.run, "summary.json", as_json(summary))
     store.write(options.run, "manifest.json", as_json(manifest(options, simulated, tuned, summary)))
-    exhibits.reported(options.uri, documented=site is not None, adapter=tuned.adapter is not None)
+    exhibits.reported(options.uri, adapter=tuned.adapter is not None)
     return options.uri
 
 

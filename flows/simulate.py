@@ -5,6 +5,7 @@ import time
 from prefect import flow
 
 from flows.options import RunOptions
+from flows.stages import showing_failed_gates
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
 from tasks import exhibits, progress
@@ -20,6 +21,7 @@ SHARD_SIZE = 256
 
 
 @flow(name="simulate", flow_run_name="simulate {options.run}")
+@showing_failed_gates
 def simulate(options: RunOptions) -> None:
     """Play every instruction's scene to its end. What is finished is not played again."""
     began, store, inputs = time.time(), options.prepare(), options.inputs

@@ -4,6 +4,8 @@ A run of its own can be retried alone, from the UI or with `prefect flow-run ret
 completed are adopted, and the others start anew: what they had finished comes from the cache.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from prefect import Flow, runtime
@@ -12,6 +14,24 @@ from prefect.deployments import run_deployment
 
 from flows.options import RunOptions
 from matrix_core.errors import RunError
+from tasks import data_docs, exhibits
+from tasks.gating import GateError
+from tasks.store import open_store
+
+
+def showing_failed_gates(stage: Callable[[RunOptions], Any]) -> Callable[[RunOptions], Any]:
+    """The body of a stage, with Data Docs of the gate that ends it."""
+
+    @wraps(stage)
+    def body(options: RunOptions) -> Any:
+        try:
+            return stage(options)
+        except GateError as failed:
+            if data_docs.publish(open_store(options.store), options.run, [failed.noted]) is not None:
+                exhibits.documented(options.uri)
+            raise
+
+    return body
 
 
 def run_stage(stage: Flow[[RunOptions], Any], options: RunOptions) -> None:

@@ -5,6 +5,7 @@ import time
 from prefect import flow
 
 from flows.options import RunOptions
+from flows.stages import showing_failed_gates
 from tasks import exhibits, progress
 from tasks.calling import call
 from tasks.runs import Done, Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
@@ -12,6 +13,7 @@ from tasks.tuning import build_examples, fine_tune, settings_for
 
 
 @flow(name="tune", flow_run_name="tune {options.run}")
+@showing_failed_gates
 def tune(options: RunOptions) -> None:
     """Mix the examples and fine-tune. A model that is only known as an endpoint gets its examples, and no adapter."""
     options = options.continuing()

@@ -39,6 +39,8 @@ def serve(port: int | None, console: Console) -> None:
 
     Raises UserError for a port that is taken or a server that does not answer, RunError if something ends by itself.
     """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -52,6 +54,8 @@ def serve(port: int | None, console: Console) -> None:
         else:
             api, server = _server(started, _free_port(port, console), console, stop)
         os.environ["PREFECT_API_URL"] = api
+        # Prefect has read the environment already: this process would start a server of its own for each question.
+        started.enter_context(temporary_settings({PREFECT_API_URL: api}))
         if not stop.is_set():
             with console.status("register the deployments"):
                 _pool()

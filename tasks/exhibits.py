@@ -1,11 +1,13 @@
 """What each stage shows when it is done: its gates, something to read or to click, what results came from, a line in the log."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from matrix_core.scene import Scene
 from tasks import showing
 from tasks.runs import Evaluated, Simulated, Tuned
+from tasks.store import Store
 
 
 def simulated(uri: str, instructions: str | None, done: Simulated, scenes: Sequence[Scene]) -> None:
@@ -37,12 +39,22 @@ def evaluated(done: Evaluated) -> None:
     showing.note(f"evaluate: {len(done.evaluation)} benchmarks, {done.calls.get('calls', 0)} calls to the model")
 
 
-def reported(uri: str, documented: bool, adapter: bool) -> None:
-    """Where to look: the report, Data Docs if there are any, all files of the run."""
+def documented(uri: str) -> None:
+    """Where Data Docs are."""
+    showing.links({"data-docs": f"{uri}/data_docs/index.html"})
+
+
+def reported(uri: str, adapter: bool) -> None:
+    """Where to look: the report, all files of the run."""
     places = {"report": f"{uri}/report.html", "run-folder": uri}
-    showing.links(places | ({"data-docs": f"{uri}/data_docs/index.html"} if documented else {}))
+    showing.links(places)
     showing.made("report", f"{uri}/report.html", [f"{uri}/adapter" if adapter else f"{uri}/scenes.jsonl"])
     showing.note(f"report: {uri}/report.html")
+
+
+def aligned(store: Store, run_id: str) -> None:
+    """The whole run on one page, where the one looks who started it: its stages are runs of their own."""
+    showing.overview(json.loads(store.read(run_id, "summary.json")))
 
 
 def _source(instructions: str | None) -> str:

@@ -11,6 +11,15 @@ from tasks.scenes_io import dump_rows
 from tasks.store import Store
 from validations.gate import GateResult
 
+
+class GateError(RunError):
+    """A gate that did not pass. `noted` is the gate as a run notes it."""
+
+    def __init__(self, message: str, noted: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.noted = noted
+
+
 VALIDATION = "validation"
 """Where a noted gate has the reference to its validation result."""
 
@@ -18,12 +27,17 @@ VALIDATION = "validation"
 def passed(judged: GateResult, store: Store) -> dict[str, Any]:
     """The gate as a run notes it: how many rows it took out, not which (these are in the quarantine), and where the full result is.
 
-    Raises RunError, one line with expectation, share and sample rows, if it did not pass.
+    Raises GateError, one line with expectation, share and sample rows, if it did not pass.
     """
     noted = judged.model_dump(mode="json", exclude={"quarantined", VALIDATION}) | {"quarantined": len(judged.quarantined)}
     if not judged.passed:
         showing.gate_failed(noted)
-        raise RunError(judged.failure())
+        raise GateError(judged.failure(), noted | _kept(judged, store))
     if judged.warnings:
         showing.note(f"gate {judged.name}: {len(judged.warnings)} warnings, the first: {judged.warnings[0]}")
-    return noted | {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()}
+    return noted | _kept(judged, store)
+
+
+def _kept(judged: GateResult, store: Store) -> dict[str, Any]:
+    """Where the full validation result is; nothing where there was nothing to check."""
+    return {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()} if judged.validation else {}

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 from tasks.store import RESULTS, MissingError, Store
@@ -16,6 +17,7 @@ from tasks.store import RESULTS, MissingError, Store
 Parts = Mapping[str, str]
 FIRST = "never done before"
 NEW_INPUT = "new input"
+REFRESHED = "refreshed: asked for, or scenes were lost to a failing engine"
 _NOTE = "parts.json"
 
 
@@ -39,10 +41,11 @@ def explain(store: Store, name: str, parts: Parts) -> str:
 
     The parts that are new are told against the closest of all earlier ways in which the task was done.
     """
+    running, here = TaskRunContext.get(), f"{folder(name, parts)}/{_NOTE}"
+    if store.backend.entry(f"{RESULTS}{here}"):
+        return REFRESHED if running and running.task.refresh_cache else NEW_INPUT
     earlier = _noted(store, name)
-    if dict(parts) in earlier:
-        return NEW_INPUT
-    store.remember(f"{folder(name, parts)}/{_NOTE}", json.dumps(dict(parts), sort_keys=True).encode())
+    store.remember(here, json.dumps(dict(parts), sort_keys=True).encode())
     if not earlier:
         return FIRST
     closest = min((differences(other, parts) for other in earlier), key=lambda found: (len(found), found))

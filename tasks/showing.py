@@ -130,6 +130,29 @@ def evaluation(figures: Mapping[str, Mapping[str, Any]]) -> None:
             create_markdown_artifact(key="evaluation", markdown=evaluation_text(figures), description="Base against tuned.")
 
 
+def overview(summary: Mapping[str, Any]) -> None:
+    """What a whole run came to (its `summary.json`): counts, figures, gates, and where everything lies."""
+    with harmless("the overview"):
+        counts, run = summary["counts"], inert(summary["run_id"])
+        parts = [
+            f"# {run}",
+            f"{counts['scenes']} scenes from {counts['instructions']} instructions, {counts['examples']} training examples; "
+            f"{counts['quarantined']} rows set aside. {summary['tokens']['calls']} calls to {inert(summary['model'])}, "
+            f"{summary['tokens']['cached_calls']} more answered from the cache.",
+            evaluation_text(summary["evaluation"]).strip(),
+            "## Gates",
+            "\n".join(
+                ["| | Checked | Set aside |", "| --- | ---: | ---: |"]
+                + [f"| {inert(gate['name'])} | {gate['evaluated']} | {gate['quarantined']} |" for gate in summary["gates"]]
+            ),
+            "## Where it lies",
+            "\n".join(f"- {name}: {inert(artifact['uri'])}" for name, artifact in summary["artifacts"].items()),
+        ]
+        create_markdown_artifact(
+            key="overview", markdown="\n\n".join(part for part in parts if part), description=f"What {run} came to."
+        )
+
+
 def evaluation_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """The figures as Markdown: win, tie and lose with a bar each; shares before and after, with 95 % intervals."""
     parts = []

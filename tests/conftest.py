@@ -1,6 +1,9 @@
 """What tests of all kinds may ask for."""
 
+import os
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -9,15 +12,24 @@ import pytest
 from tests.s3_server import BUCKET, S3Server, s3_server
 
 
+def pytest_configure() -> None:
+    """Prefect reads its settings when it is imported: its database lies in a folder of the tests' own, and it may start slowly."""
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="matrix-align-tests-")
+    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+
+
+def pytest_unconfigure() -> None:
+    """Nothing is left of it."""
+    shutil.rmtree(os.environ.pop("PREFECT_HOME"), ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Prefect's database lies in a folder of the tests' own, and its temporary servers end while they can still log."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        yield
-        server = sys.modules.get("prefect.server.api.server")
-        for running in list(server.SubprocessASGIServer._instances.values()) if server else ():
-            running.stop()
+def _temporary_servers() -> Iterator[None]:
+    """Prefect's temporary servers end while they can still log."""
+    yield
+    server = sys.modules.get("prefect.server.api.server")
+    for running in list(server.SubprocessASGIServer._instances.values()) if server else ():
+        running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The whole path, for real: what it leaves, what a second run costs, what an interrupted one loses."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -12,22 +14,19 @@ import pytest
 
 from flows import cli
 from matrix_core.scene import Scene
-from tests.flows.conftest import Run, start
+from tests.flows.conftest import QUESTIONS, Run, start
 
 SCENES = 16
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context():
-        import contextlib
-        import io
-
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            code = cli.main(["run", "--store", str(tmp_path_factory.mktemp("store")), "--scenes", str(SCENES)])
-        assert code == 0
-        return Run(out.getvalue().strip().splitlines()[-1])
+    out = io.StringIO()
+    options = ("--scenes", str(SCENES), "--questions", str(QUESTIONS))
+    with contextlib.redirect_stdout(out):
+        code = cli.main(["run", "--store", str(tmp_path_factory.mktemp("store")), *options])
+    assert code == 0
+    return Run(out.getvalue().strip().splitlines()[-1])
 
 
 def test_a_run_leaves_its_numbers_its_lineage_and_a_page(run):
@@ -81,6 +80,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_store_and_another_seed_do
 def test_killed_in_the_middle_and_started_again_it_goes_on_to_the_same_scenes(run, tmp_path, capsys):
     store = tmp_path / "store"
     command = [sys.executable, "-m", "flows.cli", "simulate", "--store", str(store), "--scenes", str(SCENES)]
+    command += ["--questions", str(QUESTIONS)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     results = store / "results"
     deadline = time.monotonic() + 120

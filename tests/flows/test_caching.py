@@ -28,11 +28,6 @@ def file(tmp_path, texts):
     return write
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr("tasks.tuning.GENERAL", 40)
-
-
 def why(capsys, run):
     assert cli.main(["why", run.id, "--store", run.store, "--json"]) == 0
     return {row["step"]: row for row in json.loads(capsys.readouterr().out)}

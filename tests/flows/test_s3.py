@@ -17,7 +17,7 @@ from tasks.store import DamagedError, open_store
 from tasks.tuning import Gated
 from tests.s3_server import S3Server
 
-SCENES = "32"
+OPTIONS = ("--scenes", "32", "--questions", "40")
 
 
 @task(persist_result=True, result_serializer="json", cache_key_fn=lambda _, given: f"made-{given['n']}")
@@ -57,7 +57,7 @@ def _result(record: bytes) -> object:
 
 def run_on(uri: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict]:
     """`matrix-align run` in this process: (run id, its summary)."""
-    code = cli.main(["run", "--store", uri, "--scenes", SCENES])
+    code = cli.main(["run", "--store", uri, *OPTIONS])
     out, err = capsys.readouterr()
     assert code == 0, err
     last = out.strip().splitlines()[-1]
@@ -67,7 +67,6 @@ def run_on(uri: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict]:
 
 def test_the_whole_path(s3: S3Server, s3_uri, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tasks.tuning.GENERAL", 40)
     run_id, first = run_on(s3_uri, capsys)
     store = open_store(s3_uri)
     assert first["tokens"]["calls"] > 0
@@ -100,7 +99,7 @@ def test_the_whole_path(s3: S3Server, s3_uri, tmp_path, capsys, monkeypatch):
         store.get(scenes)
     # Deleted, as the message says, it is made anew.
     store.backend.delete([scenes.key])
-    assert cli.main(["simulate", "--store", s3_uri, "--scenes", SCENES]) == 0
+    assert cli.main(["simulate", "--store", s3_uri, *OPTIONS]) == 0
     assert hashlib.sha256(store.get(scenes)).hexdigest() == first["artifacts"]["scenes"]["sha256"]
     adapter = recall(store, run_id, "tune", Tuned).adapter
     assert adapter is not None

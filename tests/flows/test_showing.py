@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
@@ -18,17 +19,17 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from flows import cli
 from matrix_core.scene import Instruction, Role, Scene
 from tasks import progress, showing
-from tests.flows.conftest import start
+from tests.flows.conftest import QUESTIONS, start
 
 SMALL = ("--scenes", "8", "--roles", "2", "--steps", "1")
 HOSTILE = "Help | me <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![a](http://evil.example/a.png) `x` | now"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server(_own_prefect):
+def server():
     """A Prefect server of the tests' own, which runs report to."""
     server = SubprocessASGIServer()
-    server.start()
+    server.start(timeout=180)
     settings = {PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}
     with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         patch.setenv("PREFECT_API_URL", server.api_url)
@@ -45,7 +46,7 @@ def run(server, tmp_path_factory):
     out = io.StringIO()
     store = tmp_path_factory.mktemp("a store (mine)")
     with contextlib.redirect_stdout(out):
-        assert cli.main(["run", "--store", str(store), *SMALL]) == 0
+        assert cli.main(["run", "--store", str(store), *SMALL, "--questions", str(QUESTIONS)]) == 0
     return Path(out.getvalue().strip().splitlines()[-1])
 
 
@@ -92,6 +93,16 @@ def test_scenes_figures_and_links_are_there_to_read(run):
         text, target = re.fullmatch(r"\[(.*)\]\(([^() ]*)\)", latest(key).data).groups()
         assert (target, text.replace("\\", "")) == ((run / name).as_uri(), str(run / name))
         assert (run / name).exists()
+
+
+def test_the_run_itself_has_an_overview(run):
+    told, summary = latest("overview").data.replace("\\", ""), json.loads((run / "summary.json").read_text())
+    assert f"# {run.name}" in told
+    assert f"{summary['counts']['scenes']} scenes from 8 instructions" in told
+    assert f"{summary['tokens']['calls']} calls" in told
+    assert "| Harmful requests complied with (lower is better) | 100.0 % |" in told
+    assert all(f"| {gate['name']} | {gate['evaluated']} |" in told for gate in summary["gates"])
+    assert str(run / "report.html") in told
 
 
 def test_progress_ends_at_a_hundred_percent(run):
@@ -169,6 +180,10 @@ def test_a_failed_gate_names_the_expectation_the_share_and_rows_that_cannot_act(
     told = latest("gate-failed")
     row = rows("gates-simulate")["instructions"]
     assert (row["verdict"], row["checked"], row["quarantined"], row["success %"]) == ("failed", 5, 5, 0.0)
+    docs = Path(unquote(urlsplit(re.search(r"\((file://[^)]*)\)", latest("data-docs").data)[1]).path))
+    assert docs.is_relative_to(tmp_path)
+    page = next(page for page in docs.parent.rglob("*.html") if "validations" in page.parts).read_text()
+    assert "did not pass" in page
     for where in (said, told.data.replace("\\", ""), row["what failed"].replace("\\", "")):
         assert "inside_the_models_world" in where
         assert "100" in where

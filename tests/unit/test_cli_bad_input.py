@@ -241,9 +241,10 @@ def test_counts_allow_what_scenes_allow():
 
 
 def test_every_wrong_option_is_named_at_once(refused):
-    line = refused("run", "--scenes", "0", "--roles", "x", "--judge", "")
+    line = refused("run", "--scenes", "0", "--roles", "x", "--questions", "-1", "--judge", "")
     assert "--scenes 0" in line
     assert "--roles x" in line
+    assert "--questions -1: give a whole number from 1 to 1000000" in line
     assert "--judge is empty" in line
 
 
@@ -439,5 +440,6 @@ def test_options_in_code_are_checked_alike():
         "seed": 0,
         "run_id": None,
         "judge": None,
+        "questions": None,
         "refresh": None,
     }

@@ -39,6 +39,7 @@ def test_the_same_command_is_the_same_run(tmp_path, given):
         {"steps": 4},
         {"scenes": 1},
         {"judge": "smollm2"},
+        {"questions": 9},
         {"model": "smollm2"},
         {"instructions": str(tmp_path / "c.txt")},
     )
