@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: align test setup lint types arrows bench pocket smollm2 clean
+.PHONY: align test setup lint types arrows bench screenshots pocket smollm2 clean
 
 align: setup
 	$(BIN)/matrix-align run $(ARGS)
@@ -32,6 +32,9 @@ arrows: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: setup
+	MATRIX_ALIGN_PICTURES=docs $(BIN)/pytest tests/browser
 
 pocket: setup
 	$(BIN)/python -m matrix_core.pocket.train $(ARGS)
