@@ -167,7 +167,7 @@ def _up(
 @app.command("why", help="What of a run came from the cache, and why the rest did not.")
 def _why(
     run: _Run,
-    step: Annotated[str | None, typer.Argument(metavar="STEP", help="one step: draft, roles, ..., fine-tune, answers")] = None,
+    step: Annotated[str | None, typer.Argument(metavar="STEP", help="one step: draft, roles, ..., answers, verdicts")] = None,
     store: _Store = None,
     json: _Json = False,
     debug: _Debug = False,

@@ -1,18 +1,25 @@
 """Stage three: the base model against the tuned one, on what neither was trained on."""
 
 import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from prefect import flow
 
 from flows.options import RunOptions
 from flows.stages import showing_failed_gates
-from matrix_core import judging, statistics
+from matrix_core import statistics
+from matrix_core.judging import Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
 from tasks.calling import call
-from tasks.engines import Model, engine
-from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
+from tasks.engines import Model
+from tasks.evaluation import answer, boundary, figures, general, load_answers, verdicts_of
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
+from tasks.store import Reference
+from tasks.tuning import Gated
+from tasks.verdicts import check_verdicts, judge_answers, load_verdicts
+from validations import tables
 
 BOUNDARY_PAIRS = 150
 EVALUATED = 792
@@ -40,6 +47,14 @@ def evaluate(options: RunOptions) -> None:
     exhibits.evaluated(done)
 
 
+class Answers(NamedTuple):
+    """Answers to the same questions before and after tuning, and where they are kept."""
+
+    before: list[str]
+    after: list[str]
+    kept: tuple[Reference, Reference]
+
+
 class Asker:
     """Both models of a run, asked the same questions; counts what was asked."""
 
@@ -48,22 +63,34 @@ class Asker:
         self.settings = options.settings
         self.base = Model(name=options.model)
         self.tuned = Model(name=options.model, adapter=tuned.adapter, store=options.store)
-        self.refresh = options.refresh == "answers"
+        self.refresh = options.refresh
         self.limit = options.questions or EVALUATED
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
         self.steps: list[Done] = []
 
-    def both(self, questions: list[str]) -> tuple[list[str], list[str]]:
-        """(answers of the base model, answers of the tuned one)."""
-        return self._ask(self.base, questions), self._ask(self.tuned, questions)
+    def both(self, questions: list[str]) -> Answers:
+        """The answers of the base model and of the tuned one."""
+        kept = self._ask(self.base, questions), self._ask(self.tuned, questions)
+        return Answers(load_answers(self.store, kept[0]), load_answers(self.store, kept[1]), kept)
 
-    def _ask(self, model: Model, questions: list[str]) -> list[str]:
-        given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh)
-        self.steps.append(Done("answers", cached, given.why))
-        for name, n in (given.result or {}).items():
-            self.calls[name] += 0 if cached else n
-        self.calls["cached_calls"] += given.count if cached else 0
-        return load_answers(self.store, given.reference)
+    def _ask(self, model: Model, questions: list[str]) -> Reference:
+        given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh == "answers")
+        self.note("answers", given, cached)
+        reference: Reference = given.reference
+        return reference
+
+    def note(self, step: str, given: Gated, cached: bool) -> None:
+        """Count what a task has asked its model for."""
+        asked = given.result or {}
+        self.steps.append(Done(step, cached, given.why))
+        self.calls["cached_calls"] += asked.get("calls", 0) if cached else 0
+        for name in ("calls", "prompt", "completion"):
+            self.calls[name] += 0 if cached else asked.get(name, 0)
+
+    def gate(self, questions: Sequence[str], verdicts: Sequence[Verdict], after: Sequence[str]) -> dict[str, Any]:
+        """The verdicts, with the tuned model's answers, through their gate."""
+        rows = [tables.verdict(q, v, tuned=told) for q, v, told in zip(questions, verdicts, after, strict=True)]
+        return dict(call(check_verdicts, self.store, self.store, rows, self.settings.style).result)
 
 
 def _pocket(asker: Asker) -> Evaluated:
@@ -72,16 +99,16 @@ def _pocket(asker: Asker) -> Evaluated:
     benchmarks: dict[sets.Set, str] = {"held_out": "pocket", "held_out_places": "pocket_places"}
     for name, benchmark in benchmarks.items():
         questions = [i.text for i in sets.instructions(name, min(EVALUATED, asker.limit), seed=1)]
-        before, after = asker.both(questions)
+        before, after, _ = asker.both(questions)
         evaluation[benchmark] = figures(questions, before, after)
-        gates.append(verdict_gate(asker.store, questions, verdicts_of(questions, before, after), after, "pocket"))
+        gates.append(asker.gate(questions, verdicts_of(questions, before, after), after))
         progress.step(0.3, f"evaluate: {name}")
     pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", min(BOUNDARY_PAIRS, asker.limit), seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
-    before, after = asker.both(flat)
+    before, after, _ = asker.both(flat)
     evaluation["pocket_near_boundary"] = boundary(pairs, flat, before, after)
     plain = sets.general_questions()[: asker.limit]
-    before, after = asker.both([question for question, _ in plain])
+    before, after, _ = asker.both([question for question, _ in plain])
     evaluation["pocket_general"] = general(plain, before, after)
     progress.step(0.4)
     return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, seconds=0)
@@ -91,21 +118,22 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     """Win, tie or lose by a judge. Without --judge the base model judges itself: the report says so, and it proves little."""
     if not questions:
         return Evaluated(evaluation={}, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
-    before, after = asker.both(questions)
-    pairs = [
-        judging.Pair(id=str(i), instruction=q, base=a, tuned=b)
-        for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
-    ]
+    _, after, kept = asker.both(questions)
     at_endpoint = options.judge is not None and "://" in options.judge
     judge = Model(
         name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
     )
-    verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
-    rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
-    return Evaluated(
-        evaluation={"held_out": rates},
-        gates=[verdict_gate(asker.store, questions, verdicts, after, "full")],
-        calls=asker.calls,
-        steps=asker.steps,
-        seconds=0,
+    refresh = options.refresh == "verdicts"
+    given, cached = call(
+        judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
     )
+    asker.note("verdicts", given, cached)
+    verdicts = load_verdicts(asker.store, given.reference)
+    rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
+    gates = [asker.gate(questions, verdicts, after)]
+    return Evaluated(evaluation={"held_out": rates}, gates=gates, calls=asker.calls, steps=asker.steps, seconds=0)
+
+
+def lost_some(judged: Gated) -> bool:
+    """Whether verdicts were lost to a failing engine, which may work by now."""
+    return bool(judged.result and judged.result["lost"])

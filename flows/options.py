@@ -51,6 +51,7 @@ Refreshable = Literal[
     "examples",
     "fine-tune",
     "answers",
+    "verdicts",
 ]
 """Everything that is cached by itself."""
 

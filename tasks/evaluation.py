@@ -14,11 +14,8 @@ from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS, draft
 from tasks import keys, progress
 from tasks.engines import Model, engine
-from tasks.gating import passed
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
-from validations import gate, tables
-from validations.rules import Style
 
 ANSWER_TOKENS = {"pocket": 160, "full": 320}
 """A tuned answer states its reason first, so it may be longer than a draft."""
@@ -104,14 +101,6 @@ def verdicts_of(questions: Sequence[str], before: Sequence[str], after: Sequence
         judging.by_score(str(i), oracle.assess(q, a).score, oracle.assess(q, b).score)
         for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
     ]
-
-
-def verdict_gate(
-    store: str, questions: Sequence[str], verdicts: Sequence[judging.Verdict], tuned: Sequence[str], style: Style
-) -> dict[str, Any]:
-    """Pass the verdicts, with the tuned model's answers, through their gate."""
-    rows = [tables.verdict(q, v, tuned=answer) for q, v, answer in zip(questions, verdicts, tuned, strict=True)]
-    return passed(gate.check("verdicts", rows, style=style), open_store(store))
 
 
 def load_answers(store: str, reference: Reference) -> list[str]:

@@ -1,0 +1,73 @@
+"""Verdicts over answers before and after tuning, as cached tasks: a judge's, and the gate that all verdicts pass."""
+
+import json
+from typing import Any
+
+from prefect import task
+from prefect.context import TaskRunContext
+
+from matrix_core import judging
+from matrix_core.judging import Pair, Verdict
+from matrix_core.waves import Usage
+from tasks import keys, progress
+from tasks.engines import Model, engine
+from tasks.evaluation import load_answers
+from tasks.gating import passed
+from tasks.store import Reference, open_store
+from tasks.tuning import Gated
+from validations import gate
+from validations.rules import Style
+
+
+def _judge_parts(judge: Model, seed: int) -> keys.Parts:
+    return {
+        "judge": engine(judge).fingerprint,
+        "prompt or schema": keys.digest([judging.SYSTEM, judging.SCHEMA]),
+        "seed": str(seed),
+    }
+
+
+def _judge_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    given = [parameters["questions"], parameters["before"].sha256, parameters["after"].sha256]
+    return keys.key("verdicts", _judge_parts(parameters["judge"], parameters["seed"]), given)
+
+
+@task(
+    name="judge answers",
+    task_run_name="judge answers · {judge.label}",
+    cache_key_fn=_judge_key,
+    persist_result=True,
+    result_serializer="json",
+)
+def judge_answers(store: str, judge: Model, questions: list[str], before: Reference, after: Reference, seed: int) -> Gated:
+    """The judge's verdicts on two lists of answers, as JSON in the store; `result` says what it was asked for, and what it lost."""
+    opened = open_store(store)
+    why = keys.explain(opened, "verdicts", _judge_parts(judge, seed))
+    answers = zip(questions, load_answers(store, before), load_answers(store, after), strict=True)
+    pairs = [Pair(id=str(i), instruction=q, base=a, tuned=b) for i, (q, a, b) in enumerate(answers)]
+    usage = Usage()
+    verdicts = judging.judge(pairs, engine(judge), seed, progress.tick, usage)
+    told = {
+        "calls": usage.calls,
+        "prompt": usage.prompt,
+        "completion": usage.completion,
+        "lost": sum(judging.ENGINE_FAILED in verdict.error for verdict in verdicts),
+    }
+    data = json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], ensure_ascii=False).encode()
+    return Gated(reference=opened.put(data, ".json"), count=len(verdicts), gates=[], why=why, result=told)
+
+
+def load_verdicts(store: str, reference: Reference) -> list[Verdict]:
+    """The verdicts behind a reference."""
+    return [Verdict.model_validate(row) for row in json.loads(open_store(store).get(reference))]
+
+
+def _gate_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    parts = {"gate": gate.fingerprint("verdicts"), "style": parameters["style"]}
+    return keys.key("verdict-gate", parts, parameters["rows"])
+
+
+@task(name="check verdicts", task_run_name="check verdicts", cache_key_fn=_gate_key, persist_result=True, result_serializer="json")
+def check_verdicts(store: str, rows: list[dict[str, Any]], style: Style) -> dict[str, Any]:
+    """Pass verdicts (rows of `validations.tables.verdict`) through their gate; the gate as a run notes it."""
+    return passed(gate.check("verdicts", rows, style=style), open_store(store))
