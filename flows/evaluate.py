@@ -12,6 +12,8 @@ from tasks.calling import call
 from tasks.engines import Model, engine
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
+from tasks.spending import metered
+from tasks.store import open_store
 
 BOUNDARY_PAIRS = 150
 EVALUATED = 792
@@ -97,7 +99,8 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     judge = Model(
         name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
     )
-    verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
+    with metered(open_store(options.store), options.run, engine(judge), options.budget):
+        verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     return Evaluated(
         evaluation={"held_out": rates},
