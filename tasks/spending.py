@@ -1,4 +1,4 @@
-"""What a run has used at its endpoints, all its commands together: noted in the run's `spent.json`, so that a budget is the run's."""
+"""What a run has used at its endpoints, all its commands together: noted in its `spent.json`, so that a budget is the run's."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible server as an engine: requests over HTTP, many at a time, spread over one or more addresses.
 
 All requests of all callers wait in one queue. One event loop in one background thread takes them from there as servers become free
-(`servers.py`), sends each once (`wire.py`), and puts back what may pass, after a growing, jittered pause. A request is always either
+(`servers.py`), sends each once (`wire.py`), and puts back what may pass, after a growing, jittered pause. A request is always
 waiting, pausing or on its way; what became of it reaches its caller through a queue of the caller's own.
 
 A JSON schema goes along as `response_format`; a server that refuses or ignores it is told the schema in words from then on.

@@ -1,8 +1,8 @@
 """Which of several servers may be asked now: the one with the least to do, within what it bears, while it is alive.
 
-How much a server bears is found out as TCP does it, in windows of as many requests as it is asked at a time. After a window that used
-it all, with answers no slower than usual, it is asked for a little more; and for less by half the share of requests that it refused,
-broke or let time out (the rule of DCTCP, RFC 8257: a stray error costs little, a window of nothing but 429 costs half).
+How much a server bears is found out as TCP does it, in windows of as many requests as it is asked at a time. After a window that
+used it all, with answers no slower than usual, it is asked for a little more; and for less by half the share of requests that it
+refused, broke or let time out (the rule of DCTCP, RFC 8257: a stray error costs little, a window of nothing but 429 costs half).
 A server that can't be connected to several times in a row is out; after a growing pause one request tries whether it is back.
 """
 
