@@ -28,11 +28,16 @@ TROUBLE = {
 class EchoServer:
     """Starts at once. `behave(number, prompt)` says what to do with a call: "good", or a key of TROUBLE.
 
-    An answer is "echo: " and the prompt; its usage is 7 prompt and 3 completion tokens.
+    An answer is what `say` makes of a request's body, by default "echo: " and the prompt; its usage is 7 prompt and 3 completion
+    tokens. It serves one model, "m".
     """
 
     def __init__(
-        self, behave: Callable[[int, str], str] = lambda number, prompt: "good", port: int = 0, retry_after: str = ""
+        self,
+        behave: Callable[[int, str], str] = lambda number, prompt: "good",
+        port: int = 0,
+        retry_after: str = "",
+        say: Callable[[dict[str, Any]], str] = lambda body: f"echo: {body['messages'][-1]['content']}",
     ) -> None:
         self.behave, self.retry_after = behave, retry_after
         self.done: Counter[str] = Counter()
@@ -43,6 +48,9 @@ class EchoServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._say({"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "us"}]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -56,7 +64,7 @@ class EchoServer:
                     server.done[how] += 1
                     server.in_flight -= 1
                     server.changed.notify_all()
-                getattr(self, f"_{how.replace(' ', '_')}")(reply(body["messages"][-1]["content"]))
+                getattr(self, f"_{how.replace(' ', '_')}")(reply(say(body)))
 
             def _say(self, content: dict[str, Any], status: int = 200) -> None:
                 self._write(json.dumps(content).encode(), status)
@@ -132,13 +140,13 @@ class EchoServer:
         self._server.server_close()
 
 
-def reply(prompt: str) -> dict[str, Any]:
-    """The answer to a prompt, as servers word it."""
+def reply(text: str) -> dict[str, Any]:
+    """An answer, as servers wrap it."""
     return {
         "id": "1",
         "object": "chat.completion",
         "created": 0,
         "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": f"echo: {prompt}"}}],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }
