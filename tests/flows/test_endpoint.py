@@ -11,11 +11,9 @@ from flows import cli
 from tests.flows.conftest import start
 from tests.misbehaving import EchoServer
 
-WORDS = (
-    "river stone quiet baker morning lantern copper garden window ladder winter bridge orchard kettle harbour violin meadow "
-    "thunder pepper saddle ribbon marble candle forest anchor needle velvet mirror pocket whistle basket feather hammer island "
-    "jacket kitchen letter market number oyster pillow quarry rocket silver tunnel uncle valley wagon yellow zebra"
-).split()
+WORDS = ["river", "stone", "baker", "lantern", "copper", "garden", "window", "ladder", "bridge", "orchard", "kettle", "harbour"]
+WORDS += ["violin", "meadow", "thunder", "pepper", "saddle", "ribbon", "marble", "candle", "forest", "anchor", "needle", "velvet"]
+WORDS += ["mirror", "pocket", "whistle", "basket", "feather", "hammer", "island", "jacket", "kitchen", "letter", "market", "oyster"]
 
 
 def invent(body: dict) -> str:
