@@ -440,4 +440,7 @@ def test_options_in_code_are_checked_alike():
         "run_id": None,
         "judge": None,
         "refresh": None,
+        "price": None,
+        "max_cost": None,
+        "max_tokens": None,
     }
