@@ -51,6 +51,9 @@ _RunId = Annotated[str | None, _option("run_id", "ID")]
 _Judge = Annotated[str | None, _option("judge", "NAME|URL")]
 _Questions = Annotated[str | None, _option("questions", "N")]
 _Refresh = Annotated[str | None, _option("refresh", "STEP")]
+_Price = Annotated[str | None, _option("price", "PROMPT,COMPLETION")]
+_MaxCost = Annotated[str | None, _option("max_cost", "USD")]
+_MaxTokens = Annotated[str | None, _option("max_tokens", "N")]
 _Json = Annotated[bool, typer.Option("--json", help="print tables as JSON")]
 _Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")]
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="id of the run, or its URI")]
@@ -72,6 +75,9 @@ def _starting(stage: str) -> Callable[..., None]:
         judge: _Judge = None,
         questions: _Questions = None,
         refresh: _Refresh = None,
+        price: _Price = None,
+        max_cost: _MaxCost = None,
+        max_tokens: _MaxTokens = None,
         json: _Json = False,
         debug: _Debug = False,
     ) -> None:
@@ -88,6 +94,9 @@ def _starting(stage: str) -> Callable[..., None]:
             "judge": judge,
             "questions": questions,
             "refresh": refresh,
+            "price": price,
+            "max_cost": max_cost,
+            "max_tokens": max_tokens,
         }
         options = RunOptions.of(**_without_none(given))
         options.prepare()

@@ -13,10 +13,11 @@ from matrix_core.judging import Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
 from tasks.calling import call
-from tasks.engines import Model
+from tasks.engines import Model, engine
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdicts_of
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
-from tasks.store import Reference
+from tasks.spending import metered
+from tasks.store import Reference, open_store
 from tasks.tuning import Gated
 from tasks.verdicts import check_verdicts, judge_answers, load_verdicts
 from validations import tables
@@ -124,9 +125,10 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
     )
     refresh = options.refresh == "verdicts"
-    given, cached = call(
-        judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
-    )
+    with metered(open_store(options.store), options.run, engine(judge), options.budget):
+        given, cached = call(
+            judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
+        )
     asker.note("verdicts", given, cached)
     verdicts = load_verdicts(asker.store, given.reference)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}

@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 import tasks
+from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
 from matrix_core.scene import Settings
 from tasks.inputs import Inputs, printable, read_instructions
@@ -31,8 +32,20 @@ FILE = "options.json"
 
 CHANGED = "other instructions"
 EMBEDDED_SCENES = 640
-RANGES = {"scenes": (1, 1_000_000), "roles": (1, 12), "steps": (1, 12), "questions": (1, 1_000_000), "seed": (0, 2**32 - 1)}
+RANGES = {
+    "scenes": (1, 1_000_000),
+    "roles": (1, 12),
+    "steps": (1, 12),
+    "questions": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
+    "max_tokens": (1, 10**15),
+}
+HINTS = {
+    "price": "give USD per million prompt and completion tokens, like 0.15,0.60",
+    "max_cost": "give USD, more than 0, like 2.50",
+}
 
+_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Refreshable = Literal[
     "instructions",
@@ -78,6 +91,11 @@ class RunOptions(BaseModel):
     judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
     questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
     refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
+    price: tuple[_Usd, _Usd] | None = Field(
+        None, description="what the endpoint costs: USD per million prompt and completion tokens, e.g. 0.15,0.60"
+    )
+    max_cost: _Usd | None = Field(None, gt=0, description="USD that the run may cost, all its commands together; needs --price")
+    max_tokens: int | None = _count("max_tokens", None, "tokens that the run may use at the endpoint, all its commands together")
 
     _continues: bool = PrivateAttr(False)
 
@@ -135,10 +153,20 @@ class RunOptions(BaseModel):
             check_run_id(run_id)
         return run_id
 
+    @field_validator("price", mode="before")
+    @classmethod
+    def _price(cls, price: Any) -> Any:
+        return price.split(",") if isinstance(price, str) else price
+
     @model_validator(mode="after")
     def _named_at_endpoint(self) -> Self:
         if self.endpoint and self.model == "pocket":
             raise UserError("--endpoint needs --model NAME too: the name under which the server knows its model")
+        for name in ("price", "max_cost", "max_tokens"):
+            if getattr(self, name) is not None and not self.endpoint:
+                raise UserError(f"--{name.replace('_', '-')} is for a model behind --endpoint: give one, or leave it out")
+        if self.max_cost is not None and self.price is None:
+            raise UserError("--max-cost needs --price PROMPT,COMPLETION too: USD per million tokens, like 0.15,0.60")
         return self
 
     @cached_property
@@ -164,6 +192,11 @@ class RunOptions(BaseModel):
         # The embedded model is greedy: equal requests are then asked once. 0.2 is the paper's.
         temperature = 0.0 if style == "pocket" else 0.2
         return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed, temperature=temperature)
+
+    @property
+    def budget(self) -> Budget:
+        """What the run may use at its endpoints."""
+        return Budget(price=self.price, max_cost=self.max_cost, max_tokens=self.max_tokens)
 
     @cached_property
     def run(self) -> str:
@@ -309,6 +342,8 @@ def _wrong(problem: Any) -> str:
     """One line about one wrong value, from pydantic's account of it."""
     name = str(problem["loc"][0]) if problem["loc"] else "options"
     option = f"--{name.replace('_', '-')}"
+    if name in HINTS:
+        return f"{option}: {HINTS[name]}, not {printable(str(problem['input']), 60)}"
     if name in RANGES:
         low, high = RANGES[name]
         return f"{option} {printable(str(problem['input']), 60)}: give a whole number from {low} to {high}"

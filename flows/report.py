@@ -13,6 +13,7 @@ from flows.options import RunOptions
 from tasks import data_docs, exhibits
 from tasks.reporting import render
 from tasks.runs import Evaluated, Simulated, Tuned, finished_scenes, recall
+from tasks.spending import spent
 from tasks.store import Reference, Store
 
 VERSIONS = ("torch", "transformers", "peft", "trl", "datasets", "prefect", "great-expectations", "llguidance")
@@ -72,13 +73,17 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "examples": tuned.count,
         "re_asked": sum(record.re_asked for record in records),
     }
-    tokens = {
+    used = spent(store, options.run)
+    cost = options.budget.cost(used.prompt_tokens, used.completion_tokens)
+    tokens: dict[str, Any] = {
         "prompt": sum(r.prompt_tokens for r in asked) + evaluated.calls.get("prompt", 0),
         "completion": sum(r.completion_tokens for r in asked) + evaluated.calls.get("completion", 0),
         "calls": sum(r.calls for r in asked) + evaluated.calls.get("calls", 0),
         "cached_calls": sum(r.calls for r, cached in simulated.records if cached) + evaluated.calls.get("cached_calls", 0),
         "calls_per_scene": round(sum(r.calls for r in records) / simulated.count, 1),
-    }
+        # Unlike the counts above, these are of all commands that the run took: its money, and why it took long.
+        "troubles": used.troubles,
+    } | ({} if cost is None else {"cost_usd": round(cost, 6)})
     return {
         "run_id": options.run,
         "model": options.model,

@@ -10,11 +10,12 @@ from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
 from tasks import exhibits, progress
 from tasks.calling import call
-from tasks.engines import Model
+from tasks.engines import Model, engine
 from tasks.instructions import admit, divide
 from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, open_shard
 from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes
+from tasks.spending import metered
 
 SHARD_SIZE = 256
 """About how many scenes a shard has: enough to fill batches, few enough that little is lost when a run is interrupted."""
@@ -33,13 +34,17 @@ def simulate(options: RunOptions) -> None:
     records: list[tuple[Record, bool]] = [(admitted.record, known)]
     scenes: list[Scene] = []
     shards = shards_of(admitted.instructions)
-    with progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)):
+    with (
+        metered(store, options.run, engine(model), options.budget) as note_spent,
+        progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)),
+    ):
         for index, instructions in enumerate(shards):
             shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in instructions])
             while shard.due:
                 progress.step(0, f"simulate {index + 1}/{len(shards)}: {NAMES[shard.due]}")
                 refresh = options.refresh == shard.due
                 played, cached = call(STEP_TASKS[shard.due], store.uri, play, shard, refresh=refresh, again=lost_some)
+                note_spent()
                 records.append((played.record, cached))
                 progress.step(played.record.asked + played.record.reused)
                 shard = played.shard

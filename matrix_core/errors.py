@@ -1,4 +1,4 @@
-"""The two kinds of failure that a person is told about in one line."""
+"""The kinds of failure that a person is told about in one line."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class RunError(Exception):
     """A run that failed although its input was good. Exit code 1."""
+
+
+class BudgetError(RunError):
+    """A run that has used up what it may spend. What is finished is kept; a larger budget takes it on."""

@@ -46,7 +46,7 @@ def render(summary: Mapping[str, Any], scenes: Sequence[Scene], tuning: Mapping[
     environment.filters |= {"percent": percent, "number": number, "duration": duration}
     evaluation = summary.get("evaluation") or {}
     page = environment.get_template("report.html.j2").render(
-        run={"counts": {}, "gates": [], "tokens": {}, "artifacts": {}} | dict(summary),
+        run={"counts": {}, "gates": [], "artifacts": {}} | dict(summary) | {"tokens": _flat(summary.get("tokens") or {})},
         headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark)],
         benchmarks=figure_rows(evaluation),
         timing={stage: seconds for stage, seconds in (summary.get("timing") or {}).items() if seconds is not None},

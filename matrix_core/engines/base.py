@@ -18,6 +18,11 @@ class Engine(Protocol):
 
     fingerprint: str
 
-    def generate(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Completion]:
-        """One completion a request, in the same order."""
+    def generate(
+        self,
+        requests: Sequence[Request],
+        progress: Progress | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """One completion a request, in the same order; `finished` is given each with its place as soon as it is ready."""
         ...

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,12 @@ class LocalEngine:
             raise ids
         return len(ids)
 
-    def generate(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self,
+        requests: Sequence[Request],
+        progress: Progress | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
         places: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
@@ -67,6 +72,8 @@ class LocalEngine:
             for group, completion in self._answer([requests[group[0]] for group in groups]):
                 for place in groups[group]:
                     out[place] = completion
+                    if finished:
+                        finished(place, completion)
                 if progress:
                     progress(len(groups[group]), completion.completion_tokens)
         return out

@@ -442,4 +442,7 @@ def test_options_in_code_are_checked_alike():
         "judge": None,
         "questions": None,
         "refresh": None,
+        "price": None,
+        "max_cost": None,
+        "max_tokens": None,
     }

@@ -97,7 +97,7 @@ def stand_in() -> Iterator[Callable[[Callable[[dict[str, Any]], Reply]], tuple[s
                         "object": "chat.completion",
                         "created": 0,
                         "model": "m",
-                        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                        "choices": [{"index": 0, "finish_reason": "length" if content is None else "stop", "message": message}],
                         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
                     }
                 self.send_response(status)
@@ -146,31 +146,46 @@ def test_a_server_that_knows_no_schemas_is_told_in_words(stand_in: Any, refusal:
     url, bodies = stand_in(lambda body: refusal if "response_format" in body else (200, '```json\n{"feasible":false}\n```'))
     engine = EndpointEngine([url], "m")
     request = ask("Can it be?", json_schema=SCHEMA)
-    assert engine.generate([request])[0].text == '{"feasible":false}'
+    (first,) = engine.generate([request])
+    assert first.text == '{"feasible":false}'
     assert json.dumps(SCHEMA) in bodies[-1]["messages"][-1]["content"]
-    assert engine.generate([request])[0].text == '{"feasible":false}'
+    (second,) = engine.generate([request])
+    assert second.text == '{"feasible":false}'
     assert len(bodies) == 3  # refused once, then told at once
+    # An answer that ignored the schema has its price too.
+    assert first.prompt_tokens == (14 if refusal[0] == 200 else 7)
+    assert second.prompt_tokens == 7
+    assert engine.meter.prompt == first.prompt_tokens + second.prompt_tokens
 
 
-def test_what_may_pass_is_tried_again_and_what_does_not_fails_alone(stand_in: Any) -> None:
+def test_a_model_that_only_thought_has_answered_nothing_and_is_not_asked_the_same_again(stand_in: Any) -> None:
+    url, bodies = stand_in(lambda body: (200, None))
+    (answer,) = EndpointEngine([url], "m").generate([ask("Why?")])
+    assert (answer.text, answer.finish_reason, answer.error) == ("", "length", None)
+    assert len(bodies) == 1
+
+
+def test_what_may_pass_is_tried_again_and_what_will_not_is_not(stand_in: Any) -> None:
     tries: dict[str, int] = {}
 
     def shaky(body: dict[str, Any]) -> Reply:
         text = body["messages"][0]["content"]
         tries[text] = tries.get(text, 0) + 1
-        if text == "down" or (text == "busy" and tries[text] < 4):
-            return (503 if text == "down" else 429), {"error": {"message": text}}
+        if text == "busy" and tries[text] < 4:
+            return 429, {"error": {"message": text}}
         if text == "wrong":
             return 400, {"error": {"message": "no such thing"}}
-        return 200, (None if text == "nothing" else text)
+        return 200, text
 
     url, _ = stand_in(shaky)
-    texts = ["good", "busy", "down", "wrong", "nothing", "fine"]
-    answers = EndpointEngine([url, url], "m").generate([ask(text) for text in texts])
-    assert [c.text for c in answers] == ["good", "busy", "", "", "", "fine"]
-    assert [c.error is None for c in answers] == [True, True, False, False, False, True]
-    assert tries == {"good": 1, "busy": 4, "down": 4, "wrong": 1, "nothing": 1, "fine": 1}
-    assert "no such thing" in (answers[3].error or "")
+    texts = ["good", "busy", "wrong", "fine"]
+    engine = EndpointEngine([url, url], "m")
+    answers = engine.generate([ask(text) for text in texts])
+    assert [c.text for c in answers] == ["good", "busy", "", "fine"]
+    assert [c.error is None for c in answers] == [True, True, False, True]
+    assert tries == {"good": 1, "busy": 4, "wrong": 1, "fine": 1}
+    assert "no such thing" in (answers[2].error or "")
+    assert engine.troubles == {"429": 3}
 
 
 def test_addresses_that_are_none_or_where_nobody_is() -> None:

@@ -117,3 +117,37 @@ def test_another_run_cannot_take_its_id(tmp_path, given, model):
         RunOptions.of(**given).prepare()
     assert (tmp_path / "store" / "runs" / "mine" / "options.json").read_bytes() == written
     assert json.loads(written)["options"]["roles"] == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"price": "0.15"}, "--price: give USD per million prompt and completion tokens, like 0.15,0.60, not"),
+        ({"price": "0.15,much"}, "--price: give USD per million"),
+        ({"price": "-1,2"}, "--price: give USD per million"),
+        ({"price": "nan,2"}, "--price: give USD per million"),
+        ({"price": "1,2,3"}, "--price: give USD per million"),
+        ({"max_cost": "0", "price": "1,2"}, "--max-cost: give USD, more than 0, like 2.50, not 0"),
+        ({"max_cost": "inf", "price": "1,2"}, "--max-cost: give USD"),
+        ({"max_cost": "2.5"}, "--max-cost needs --price"),
+        ({"max_tokens": "0"}, "--max-tokens 0: give a whole number from 1"),
+        ({"max_tokens": "1e3"}, "--max-tokens 1e3: give a whole number from 1"),
+    ],
+)
+def test_a_budget_that_is_none(given, wrong, said):
+    with pytest.raises(UserError, match=said):
+        RunOptions.of(**given, model="m", endpoint=["http://a/v1"], **wrong)
+
+
+@pytest.mark.parametrize("alone", [{"price": "1,2"}, {"price": "1,2", "max_cost": "1"}, {"max_tokens": "5"}])
+def test_a_budget_is_for_endpoints(given, alone):
+    with pytest.raises(UserError, match=r"is for a model behind --endpoint"):
+        RunOptions.of(**given, **alone)
+
+
+def test_a_larger_budget_is_the_same_run_and_travels_as_json(given):
+    given |= {"model": "m", "endpoint": ["http://a/v1"]}
+    rich = RunOptions.of(**given, price="0.15,0.60", max_cost="2.5", max_tokens="1000")
+    assert rich.run == RunOptions.of(**given).run
+    assert (rich.budget.price, rich.budget.max_cost, rich.budget.max_tokens) == ((0.15, 0.6), 2.5, 1000)
+    assert RunOptions.of(**json.loads(rich.model_dump_json())) == rich

@@ -1,0 +1,170 @@
+"""One HTTP call to an OpenAI-compatible server: a request becomes a body, a reply an answer or an error.
+
+The `openai` client sends it, and repeats nothing. The reply is read by a strict model of our own: the client's takes anything.
+What may pass is a TransportError, what won't a RefusedError.
+"""
+
+import asyncio
+import email.utils
+import json
+import math
+import time
+from typing import Any, NamedTuple
+
+import httpx2
+from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from pydantic import BaseModel, ValidationError
+
+from matrix_core.engines.servers import Policy
+from matrix_core.errors import UserError
+from matrix_core.request import Request
+
+CHECK_SECONDS = 20.0
+CONGESTED = ("429", "5xx", "timeout")
+"""The troubles that asking less at a time may mend. The others are "connection", "bad body" and "empty"."""
+
+
+class TransportError(Exception):
+    """What may pass: worth another try. `wait` is how many seconds the server asks for."""
+
+    def __init__(self, kind: str, said: str, wait: float | None = None, usage: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(said[:400])
+        self.kind, self.wait, self.usage = kind, wait, usage
+
+
+class RefusedError(Exception):
+    """What will not pass: the server does not want this request."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said[:400])
+        self.status = status
+
+
+class Answer(NamedTuple):
+    """What a model said, and the (prompt, completion) tokens that the server counts for it."""
+
+    text: str
+    cut: bool
+    usage: tuple[int, int]
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Reply(BaseModel):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+
+
+def client_for(url: str, key: str, policy: Policy) -> AsyncOpenAI:
+    """A client that leaves repeating and the number of connections to its caller."""
+    timeout = httpx2.Timeout(policy.read, connect=policy.connect, pool=None)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=policy.most)
+    http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits)
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=http)
+
+
+async def check(client: AsyncOpenAI, model: str) -> None:
+    """Raise UserError, within half a minute, if the server can't be reached or doesn't serve the model."""
+    client = client.with_options(timeout=CHECK_SECONDS)
+    try:
+        if model not in [served.id async for served in client.models.list()]:
+            # Some servers don't list all that they serve.
+            await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=1)
+    except APIConnectionError as error:
+        raise UserError(f"--endpoint {client.base_url}: can't be reached ({error}): is the server up?") from None
+    except (OpenAIError, ValueError) as error:
+        # Not every server says what is wrong where the client looks for it.
+        said = f"{error.status_code} {error.response.text}" if isinstance(error, APIStatusError) else str(error)
+        raise UserError(f"--endpoint {client.base_url}: doesn't serve {model!r}: {said[:400]}") from None
+
+
+async def call(client: AsyncOpenAI, model: str, request: Request, seconds: float, **extra: Any) -> Answer:
+    """Ask once, for `seconds` at most; a reply that comes later meets a closed connection. Raises TransportError, RefusedError."""
+    body = {
+        "model": model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+    } | ({"stop": list(request.stop)} if request.stop else {})
+    try:
+        async with asyncio.timeout(seconds):
+            # Not `chat.completions.create`: that builds models of its own from the reply, which takes time and checks nothing.
+            reply = await client.post("/chat/completions", cast_to=httpx2.Response, body=body | extra)
+    except TimeoutError:
+        raise TransportError("timeout", f"no answer within {seconds:g} s") from None
+    except APIConnectionError as error:
+        raise _broken(error) from None
+    except APIStatusError as error:
+        raise _status(error.response) from None
+    return _read(reply)
+
+
+def _read(reply: httpx2.Response) -> Answer:
+    """The answer in a reply with status 200. Raises TransportError if there is none."""
+    try:
+        said = _Reply.model_validate_json(reply.content)
+    except ValidationError as error:
+        raise TransportError("bad body", f"a body that is no answer ({error.errors()[0]['msg']}): {reply.text[:100]!r}") from None
+    usage = (said.usage.prompt_tokens, said.usage.completion_tokens) if said.usage else (0, 0)
+    if not said.choices:
+        raise TransportError("empty", f"no choices: {reply.text[:200]}", usage=usage)
+    choice = said.choices[0]
+    cut = choice.finish_reason == "length"
+    # A model that only thought until its tokens were used up has answered nothing, and would again.
+    if choice.message.content is None and not cut:
+        raise TransportError("empty", f"no content: {reply.text[:200]}", usage=usage)
+    return Answer(choice.message.content or "", cut, usage)
+
+
+def _broken(error: APIConnectionError) -> TransportError:
+    cause = error.__cause__
+    said = f"{type(cause).__name__}: {cause}" if cause else str(error)
+    if isinstance(cause, httpx2.DecodingError) or (isinstance(cause, httpx2.RemoteProtocolError) and "message body" in str(cause)):
+        return TransportError("bad body", said)
+    if isinstance(error, APITimeoutError) and not isinstance(cause, httpx2.ConnectTimeout):
+        return TransportError("timeout", said)
+    return TransportError("connection", said)
+
+
+def _status(reply: httpx2.Response) -> Exception:
+    said = f"{reply.status_code} {reply.text}"
+    kind = {408: "timeout", 429: "429"}.get(reply.status_code, "5xx" if reply.status_code >= 500 else None)
+    return TransportError(kind, said, retry_after(reply.headers)) if kind else RefusedError(reply.status_code, said)
+
+
+def retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or from `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3)."""
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) / divisor
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON at all."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
