@@ -5,6 +5,7 @@ Prefect serves itself, the store is a folder. Small runs; the figures of real on
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,13 @@ class Run:
         return {
             name: artifact["sha256"] for name, artifact in self.summary["artifacts"].items() if name not in ("report", "data_docs")
         }
+
+
+def simulated(capsys: pytest.CaptureFixture[str], store: Path, *options: str) -> dict[str, Any]:
+    """What `matrix-align simulate` leaves, in this process."""
+    assert cli.main(["simulate", "--store", str(store), *options]) == 0
+    left = Path(capsys.readouterr().out.strip().splitlines()[-1], "stages", "simulate.json")
+    return dict(json.loads(left.read_text()))
 
 
 def start(capsys: pytest.CaptureFixture[str], store: Path, *options: str) -> Run:

@@ -8,7 +8,7 @@ import pytest
 from flows import cli
 from matrix_core.pocket import sets
 from matrix_core.steps import STEPS
-from tests.flows.conftest import start
+from tests.flows.conftest import simulated, start
 
 N, MORE = 20, 10
 
@@ -42,16 +42,18 @@ def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
     assert same.summary["tokens"]["calls"] == 0
     assert not [row for row in why(capsys, same).values() if row["done"]]
 
-    fresh = start(capsys, tmp_path / "other", "--instructions", file(texts[N:]))
+    fresh = simulated(capsys, tmp_path / "other", "--instructions", file(texts[N:]))
     more = start(capsys, store, "--instructions", file(texts))
-    simulated = [json.loads((run.folder / "stages/simulate.json").read_text())["records"] for run in (fresh, more)]
-    alone, added = (sum(record["calls"] for record, cached in records if not cached) for records in simulated)
+    left = fresh, json.loads((more.folder / "stages/simulate.json").read_text())
+    alone, added = (sum(record["calls"] for record, cached in one["records"] if not cached) for one in left)
     assert added == alone > 0
     assert more.summary["counts"]["scenes"] == N + MORE
 
     refreshed = start(capsys, store, "--instructions", file(texts), "--refresh", "critique")
     assert refreshed.summary["tokens"]["calls"] == N + MORE
-    assert [step for step, row in why(capsys, refreshed).items() if row["done"]] == ["critique"]
+    done = {step: row["why"] for step, row in why(capsys, refreshed).items() if row["done"]}
+    assert done.keys() == {"critique"}
+    assert done["critique"][0].startswith("refreshed")
 
     monkeypatch.setitem(STEPS, "critique", dataclasses.replace(STEPS["critique"], version=2))
     edited = start(capsys, store, "--instructions", file(texts))
@@ -62,8 +64,9 @@ def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
 
 
 def test_one_step_is_told_by_itself_and_an_unknown_one_refused(tmp_path, capsys, file, texts):
-    run = start(capsys, tmp_path / "store", "--instructions", file(texts[:N]))
-    assert cli.main(["why", run.id, "roles", "--store", run.store]) == 0
+    here = ["--store", str(tmp_path / "store")]
+    simulated(capsys, tmp_path / "store", "--instructions", file(texts[:N]), "--run-id", "mine")
+    assert cli.main(["why", "mine", "roles", *here]) == 0
     assert "never done before" in capsys.readouterr().out
-    assert cli.main(["why", run.id, "rolls", "--store", run.store]) == 2
+    assert cli.main(["why", "mine", "rolls", *here]) == 2
     assert "did you mean roles" in capsys.readouterr().err
