@@ -10,7 +10,8 @@ from matrix_core.pocket import sets
 from matrix_core.steps import STEPS
 from tests.flows.conftest import simulated, start
 
-N, MORE = 20, 10
+N, MORE = 12, 6
+SMALL = ("--roles", "2", "--steps", "1")
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +36,28 @@ def why(capsys, run):
 
 def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
     store = tmp_path / "store"
-    first = start(capsys, store, "--instructions", file(texts[:N]))
+    first = start(capsys, store, *SMALL, "--instructions", file(texts[:N]))
     assert {row["why"][0] for row in why(capsys, first).values() if row["done"]} <= {"never done before", "new input"}
 
-    same = start(capsys, store, "--instructions", file(texts[:N]))
+    same = start(capsys, store, *SMALL, "--instructions", file(texts[:N]))
     assert same.summary["tokens"]["calls"] == 0
     assert not [row for row in why(capsys, same).values() if row["done"]]
 
-    fresh = simulated(capsys, tmp_path / "other", "--instructions", file(texts[N:]))
-    more = start(capsys, store, "--instructions", file(texts))
+    fresh = simulated(capsys, tmp_path / "other", *SMALL, "--instructions", file(texts[N:]))
+    more = start(capsys, store, *SMALL, "--instructions", file(texts))
     left = fresh, json.loads((more.folder / "stages/simulate.json").read_text())
     alone, added = (sum(record["calls"] for record, cached in one["records"] if not cached) for one in left)
     assert added == alone > 0
     assert more.summary["counts"]["scenes"] == N + MORE
 
-    refreshed = start(capsys, store, "--instructions", file(texts), "--refresh", "critique")
+    refreshed = start(capsys, store, *SMALL, "--instructions", file(texts), "--refresh", "critique")
     assert refreshed.summary["tokens"]["calls"] == N + MORE
     done = {step: row["why"] for step, row in why(capsys, refreshed).items() if row["done"]}
     assert done.keys() == {"critique"}
     assert done["critique"][0].startswith("refreshed")
 
     monkeypatch.setitem(STEPS, "critique", dataclasses.replace(STEPS["critique"], version=2))
-    edited = start(capsys, store, "--instructions", file(texts))
+    edited = start(capsys, store, *SMALL, "--instructions", file(texts))
     assert edited.summary["tokens"]["calls"] == N + MORE
     reasons = {step: row["why"] for step, row in why(capsys, edited).items() if row["done"]}
     assert reasons.keys() == {"critique"}
@@ -65,7 +66,7 @@ def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
 
 def test_one_step_is_told_by_itself_and_an_unknown_one_refused(tmp_path, capsys, file, texts):
     here = ["--store", str(tmp_path / "store")]
-    simulated(capsys, tmp_path / "store", "--instructions", file(texts[:N]), "--run-id", "mine")
+    simulated(capsys, tmp_path / "store", *SMALL, "--instructions", file(texts[:N]), "--run-id", "mine")
     assert cli.main(["why", "mine", "roles", *here]) == 0
     assert "never done before" in capsys.readouterr().out
     assert cli.main(["why", "mine", "rolls", *here]) == 2

@@ -17,7 +17,7 @@ from tasks.store import DamagedError, open_store
 from tasks.tuning import Gated
 from tests.s3_server import S3Server
 
-OPTIONS = ("--scenes", "16", "--questions", "40")
+OPTIONS = ("--scenes", "16", "--roles", "2", "--steps", "2", "--questions", "40")
 
 
 @task(persist_result=True, result_serializer="json", cache_key_fn=lambda _, given: f"made-{given['n']}")
