@@ -1,5 +1,6 @@
 """Stage three: the base model against the tuned one, on what neither was trained on."""
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ class Asker:
     def gate(self, questions: Sequence[str], verdicts: Sequence[Verdict], after: Sequence[str]) -> dict[str, Any]:
         """The verdicts, with the tuned model's answers, through their gate."""
         rows = [tables.verdict(q, v, tuned=told) for q, v, told in zip(questions, verdicts, after, strict=True)]
-        return dict(call(check_verdicts, self.store, self.store, rows, self.settings.style).result)
+        return dict(call(check_verdicts, self.store, self.store, json.dumps(rows), self.settings.style).result)
 
 
 def _pocket(asker: Asker) -> Evaluated:

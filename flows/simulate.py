@@ -17,8 +17,8 @@ from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes
 from tasks.spending import metered
 
-SHARD_SIZE = 256
-"""About how many scenes a shard has: enough to fill batches, few enough that little is lost when a run is interrupted."""
+SHARD_SIZE = 1024
+"""About how many scenes a shard has: enough that gates and tasks cost little beside the model, few enough to hold in memory."""
 
 
 @flow(name="simulate", flow_run_name="simulate {options.run}")

@@ -5,6 +5,7 @@ All texts of a run are data: the template escapes them, stories come as inert Ma
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ def telling(scenes: Iterable[Scene]) -> list[Scene]:
     )
     chosen: list[Scene] = []
     for wish in wanted:
-        chosen += [scene for scene in finished if scene not in chosen and wish(scene)][:1]
-    chosen += [scene for scene in finished if scene not in chosen]
+        first = next((scene for scene in finished if scene not in chosen and wish(scene)), None)
+        chosen += [first] if first else []
+    chosen += islice((scene for scene in finished if scene not in chosen), STORIES)
     return chosen[:STORIES]
 
 
