@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
-from matrix_core.engines.base import Progress
+from matrix_core.engines.base import Finished, Progress
 from matrix_core.errors import UserError
 from matrix_core.request import Completion, Request
 
@@ -62,7 +62,9 @@ class EndpointEngine:
             except (OpenAIError, ValueError) as error:
                 raise UserError(f"--endpoint {client.base_url}: doesn't serve {self._model!r}: {_reason(error)}") from None
 
-    def generate(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
+    ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails for good gets one with an error."""
         out = [Completion()] * len(requests)
         with ThreadPoolExecutor(AT_ONCE * len(self._clients)) as pool:
@@ -72,6 +74,8 @@ class EndpointEngine:
                     out[asked[future]] = future.result()
                     if progress:
                         progress(1, future.result().completion_tokens)
+                    if finished:
+                        finished(asked[future], future.result())
             finally:
                 pool.shutdown(cancel_futures=True)
         return out

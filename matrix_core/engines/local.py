@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from matrix_core import models
-from matrix_core.engines.base import Progress
+from matrix_core.engines.base import Finished, Progress
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.constraint import Grammars, SchemaError
 from matrix_core.engines.decode import Answer, Decoder, Row
@@ -56,17 +56,21 @@ class LocalEngine:
             raise ids
         return len(ids)
 
-    def generate(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
+    ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
         places: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
-            places.setdefault(_identity(request), []).append(place)
+            places.setdefault(request.identity(), []).append(place)
         groups = list(places.values())
         out = [Completion()] * len(requests)
         with _RUNNING:
             for group, completion in self._answer([requests[group[0]] for group in groups]):
                 for place in groups[group]:
                     out[place] = completion
+                    if finished:
+                        finished(place, completion)
                 if progress:
                     progress(len(groups[group]), completion.completion_tokens)
         return out
@@ -123,11 +127,6 @@ class LocalEngine:
             return _failed(str(error), len(prompt))
         stop = tuple(text for text in (*request.stop, *chat.stops) if text)
         return Row(prompt, min(request.max_tokens, room), request.temperature, request.top_p, request.seed, stop, matcher)
-
-
-def _identity(request: Request) -> str:
-    """Equal for requests that get the same answer: at temperature 0 neither seed nor top-p matter."""
-    return repr(request if request.temperature else request.model_copy(update={"seed": 0, "top_p": 1.0}))
 
 
 def _completion(row: Row, answer: Answer) -> Completion:
