@@ -8,10 +8,11 @@ from flows.options import RunOptions
 from flows.stages import showing_failed_gates
 from matrix_core import judging, statistics
 from matrix_core.pocket import sets
-from tasks import exhibits, progress
+from tasks import exhibits, journals, progress
 from tasks.calling import call
-from tasks.engines import Model, engine
+from tasks.engines import Model
 from tasks.evaluation import answer, boundary, figures, general, load_answers, verdict_gate, verdicts_of
+from tasks.journals import journalled
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
 
 BOUNDARY_PAIRS = 150
@@ -37,6 +38,7 @@ def evaluate(options: RunOptions) -> None:
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
     keep(store, options.run, "evaluate", done.model_copy(update={"seconds": time.time() - began}))
+    journals.done(store.uri, _judging(options))
     exhibits.evaluated(done)
 
 
@@ -100,7 +102,7 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     judge = Model(
         name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
     )
-    verdicts = judging.judge(pairs, engine(judge), options.seed, progress.tick)
+    verdicts = judging.judge(pairs, journalled(judge, options.store, _judging(options)), options.seed, progress.tick)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     return Evaluated(
         evaluation={"held_out": rates},
@@ -109,3 +111,8 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         steps=asker.steps,
         seconds=0,
     )
+
+
+def _judging(options: RunOptions) -> str:
+    """What the journal calls the judging of a run, which is no task."""
+    return f"judge/{options.run}"

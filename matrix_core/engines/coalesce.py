@@ -14,9 +14,9 @@ from matrix_core.request import Completion, Request
 class CoalescingEngine:
     """Passes the calls of several threads on to `engine`, as few large batches, at most `at_once` of them at a time.
 
-    Equal requests (`Request.identity`) that wait or are being answered at the same time are asked once, whoever asks. Each caller gets
-    its own completions in its own order, and its callbacks concern its own requests only. What the inner engine raises reaches all
-    whose requests it left unanswered; what a callback raises, its own caller alone.
+    Equal requests (`Request.identity`) that wait or are being answered at the same time are asked once, whoever asks. Each caller
+    gets its own completions in its own order, and its callbacks concern its own requests only. What the inner engine raises reaches
+    all whose requests it left unanswered; what a callback raises, its own caller alone.
     """
 
     def __init__(self, engine: Engine, at_once: int = 1) -> None:

@@ -6,6 +6,7 @@ with it ends a run: a damaged file is moved aside, and where none can be kept (n
 kept.
 """
 
+import json
 import logging
 import os
 import sqlite3
@@ -32,7 +33,12 @@ BUSY_SECONDS = 30.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS completions (
-    scope TEXT NOT NULL, key TEXT NOT NULL, engine TEXT NOT NULL, made REAL NOT NULL, request TEXT NOT NULL, completion TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    made REAL NOT NULL,
+    request TEXT NOT NULL,
+    completion TEXT NOT NULL,
     UNIQUE (scope, key)
 );
 CREATE INDEX IF NOT EXISTS by_key ON completions (key);
@@ -73,7 +79,10 @@ class Journal:
         self._given_up = False
 
     def find(self, keys: Sequence[str], scope: str, only: bool = False) -> dict[str, Completion]:
-        """Key -> completion, for those that are there. What other scopes hold is kept for this one too; with `only` it doesn't count."""
+        """Key -> completion, for those that are there. What only other scopes hold is kept for this one as well.
+
+        With `only` it doesn't count.
+        """
 
         def read(connection: sqlite3.Connection) -> dict[str, Completion]:
             found: dict[str, Completion] = {}
@@ -208,18 +217,24 @@ class Share(NamedTuple):
 
 def shares(path: Path) -> list[Share]:
     """What a journal holds, by engine; nothing if there is no file. Raises UserError for a damaged one."""
-    sizes = "SELECT engine, count(*), sum(length(CAST(request AS BLOB)) + length(CAST(completion AS BLOB))) FROM completions"
-    return [Share(*row) for row in _read(path, f"{sizes} GROUP BY engine ORDER BY engine")]
+    sizes = """
+        SELECT engine, count(*), sum(length(CAST(request AS BLOB)) + length(CAST(completion AS BLOB)))
+        FROM completions GROUP BY engine ORDER BY engine
+    """
+    return [Share(*row) for row in _read(path, sizes)]
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
     """Everything in a journal, the oldest first: `key`, `scope`, `engine`, `made` (Unix time), `request`, `completion`.
 
-    The two last are JSON texts. Raises UserError for a damaged file.
+    Raises UserError for a damaged file.
     """
-    names = ("key", "scope", "engine", "made", "request", "completion")
-    for row in _read(path, f"SELECT {', '.join(names)} FROM completions ORDER BY made, key, scope"):
-        yield dict(zip(names, row, strict=True))
+    for row in _read(path, "SELECT key, scope, engine, made, request, completion FROM completions ORDER BY made, key, scope"):
+        named = dict(zip(("key", "scope", "engine", "made"), row, strict=False))
+        try:
+            yield named | {"request": json.loads(row[4]), "completion": json.loads(row[5])}
+        except ValueError as error:
+            raise _unreadable(path, error) from error
 
 
 def _read(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
@@ -229,4 +244,8 @@ def _read(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as connection:
             yield from connection.execute(query)
     except sqlite3.Error as error:
-        raise UserError(f"the journal {path} can't be read ({error}): delete it, or let the next run move it aside") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"the journal {path} can't be read ({error}): delete it, or let the next run move it aside")
