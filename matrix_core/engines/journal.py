@@ -14,8 +14,8 @@ class JournalEngine:
 
     A completion is found again by all that decides it: `Request.identity` and the engine's fingerprint. It is journalled under
     `scope`, the piece of work that asked for it, until `open_journal(path).forget(scope)` says that the work is done. With `anew`
-    only what the same scope has journalled counts as known. Completions with errors are not kept. What was in the journal comes back
-    as `cached`. Equal requests of one call are asked once.
+    only what the same scope has journalled counts as known. Completions with errors are not kept. What was in the journal comes
+    back as `cached`. Equal requests of one call are asked once.
     """
 
     def __init__(self, engine: Engine, path: Path, scope: str = "", anew: bool = False) -> None:

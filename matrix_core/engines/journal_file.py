@@ -18,12 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from matrix_core.errors import UserError
 from matrix_core.request import Completion, to_json
 
-GROUP = 64
+GROUP = 256
 """Completions that are committed at once, at most."""
 SECONDS = 0.5
 """How long a completion waits for others to be committed with."""
@@ -72,6 +70,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self._gathering = threading.Lock()
+        """Of its own, so that nobody who adds a completion waits for a disk."""
         self._rows: list[tuple[str, str, str, float, str, str]] = []
         self._timer: threading.Timer | None = None
         self._connection: sqlite3.Connection | None = None
@@ -92,8 +92,9 @@ class Journal:
                 row = connection.execute(rows, (key, scope, not only, scope)).fetchone()
                 if row:
                     try:
-                        found[key] = Completion.model_validate_json(row[0]).model_copy(update={"cached": True})
-                    except ValidationError:
+                        # Not by pydantic's own parser, which takes no half characters.
+                        found[key] = Completion.model_validate(json.loads(row[0]) | {"cached": True})
+                    except (ValueError, TypeError):
                         continue
                     if row[1] != scope:
                         foreign.append((scope, key, row[1]))
@@ -112,22 +113,24 @@ class Journal:
 
     def add(self, row: Row) -> None:
         """Keep a completion; it is committed within `SECONDS`."""
-        with self._lock:
+        with self._gathering:
             self._rows.append((row.scope, row.key, row.engine, time.time(), row.request, to_json(row.completion)))
-            if len(self._rows) >= GROUP:
-                self.flush()
-            elif self._timer is None:
+            full = len(self._rows) >= GROUP
+            if self._timer is None:
                 self._timer = threading.Timer(SECONDS, self.flush)
                 self._timer.daemon = True
                 self._timer.start()
+        if full:
+            self.flush()
 
     def flush(self) -> None:
         """Commit what waits."""
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            rows, self._rows = self._rows, []
+            with self._gathering:
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                rows, self._rows = self._rows, []
 
             def write(connection: sqlite3.Connection) -> None:
                 with connection:
