@@ -34,7 +34,7 @@ bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: setup
-	MATRIX_ALIGN_PICTURES=docs $(BIN)/pytest tests/browser
+	MATRIX_ALIGN_PICTURES=docs $(BIN)/pytest tests/flows/test_service.py
 
 pocket: setup
 	$(BIN)/python -m matrix_core.pocket.train $(ARGS)

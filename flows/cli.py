@@ -15,14 +15,14 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import store_commands
+from flows import journal_command, store_commands
 from flows.options import RunOptions, find_run, locate_run
 from matrix_core.errors import RunError, UserError
 from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export"}
 
 app = typer.Typer(
     name=NAME,
@@ -138,6 +138,7 @@ app.command("report", help="Write the report of a run anew.")(_continuing("repor
 
 
 app.add_typer(store_commands.app, name="store")
+app.command("journal", help=journal_command.HELP)(journal_command.journal)
 
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")

@@ -85,7 +85,7 @@ class Asker:
         """Count what a task has asked its model for."""
         asked = given.result or {}
         self.steps.append(Done(step, cached, given.why))
-        self.calls["cached_calls"] += asked.get("calls", 0) if cached else 0
+        self.calls["cached_calls"] += asked.get("cached_calls", 0) + asked.get("calls", 0) * cached
         for name in ("calls", "prompt", "completion"):
             self.calls[name] += 0 if cached else asked.get(name, 0)
 

@@ -79,8 +79,9 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "prompt": sum(r.prompt_tokens for r in asked) + evaluated.calls.get("prompt", 0),
         "completion": sum(r.completion_tokens for r in asked) + evaluated.calls.get("completion", 0),
         "calls": sum(r.calls for r in asked) + evaluated.calls.get("calls", 0),
-        "cached_calls": sum(r.calls for r, cached in simulated.records if cached) + evaluated.calls.get("cached_calls", 0),
-        "calls_per_scene": round(sum(r.calls for r in records) / simulated.count, 1),
+        "cached_calls": sum(r.cached_calls + r.calls * cached for r, cached in simulated.records)
+        + evaluated.calls.get("cached_calls", 0),
+        "calls_per_scene": round(sum(r.calls + r.cached_calls for r in records) / simulated.count, 1),
         # Unlike the counts above, these are of all commands that the run took: its money, and why it took long.
         "troubles": used.troubles,
     } | ({} if cost is None else {"cost_usd": round(cost, 6)})

@@ -9,9 +9,10 @@ from flows.stages import showing_failed_gates
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
 from tasks import exhibits, progress
-from tasks.calling import call
+from tasks.calling import call, side_by_side
 from tasks.engines import Model, engine
 from tasks.instructions import admit, divide
+from tasks.journals import at_once
 from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, open_shard
 from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import load_scenes
@@ -38,17 +39,23 @@ def simulate(options: RunOptions) -> None:
         metered(store, options.run, engine(model), options.budget) as note_spent,
         progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)),
     ):
-        for index, instructions in enumerate(shards):
-            shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in instructions])
+
+        def play_shard(index: int) -> tuple[list[tuple[Record, bool]], list[Scene]]:
+            noted = []
+            shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in shards[index]])
             while shard.due:
                 progress.step(0, f"simulate {index + 1}/{len(shards)}: {NAMES[shard.due]}")
                 refresh = options.refresh == shard.due
                 played, cached = call(STEP_TASKS[shard.due], store.uri, play, shard, refresh=refresh, again=lost_some)
                 note_spent()
-                records.append((played.record, cached))
+                noted.append((played.record, cached))
                 progress.step(played.record.asked + played.record.reused)
                 shard = played.shard
-            scenes += load_scenes(store.get(shard.scenes))
+            return noted, load_scenes(store.get(shard.scenes))
+
+        for noted, finished in side_by_side(play_shard, range(len(shards)), at_once(model)):
+            records += noted
+            scenes += finished
     if not scenes:
         raise RunError("simulate: no scene was finished; `matrix-align show RUN --quarantine` has the reasons")
     done = Simulated(

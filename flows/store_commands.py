@@ -13,7 +13,7 @@ from tasks.store import open_store
 
 app = typer.Typer(help="Try out a store, or delete what is no longer wanted.")
 
-_DEFAULT: str = RunOptions.model_fields["store"].default
+DEFAULT: str = RunOptions.model_fields["store"].default
 _MOST = 1_000_000
 
 
@@ -41,7 +41,7 @@ def _check(
             )
             for finding in findings
         ]
-        _print_table(f"Store {uri}", ("what", "works", "took", ""), rows)
+        print_table(f"Store {uri}", ("what", "works", "took", ""), rows)
         print("fine: runs can use this store" if fine else "runs can't use this store")
     if not fine:
         raise typer.Exit(1)
@@ -58,8 +58,8 @@ it may be used beside running flows."""
 def _prune(
     keep_runs: Annotated[str, typer.Option("--keep-runs", metavar="N", help="keep the N runs that were written to last")],
     store: Annotated[
-        str, typer.Option("--store", metavar="URI", help=f"the store (default {_DEFAULT})", show_default=False)
-    ] = _DEFAULT,
+        str, typer.Option("--store", metavar="URI", help=f"the store (default {DEFAULT})", show_default=False)
+    ] = DEFAULT,
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")] = False,
 ) -> None:
@@ -93,10 +93,11 @@ def _show(planned: Any, uri: str) -> None:
         ("objects", f"{len(planned.objects):,}", _size(planned.objects), ""),
         ("in all", "", _size(planned.all), f"{len(planned.kept):,} runs stay"),
     ]
-    _print_table(f"Would go from {uri}", ("what", "count", "size", ""), rows)
+    print_table(f"Would go from {uri}", ("what", "count", "size", ""), rows)
 
 
-def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; texts are shown as they are, but for what a terminal would obey."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

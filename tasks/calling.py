@@ -1,9 +1,19 @@
-"""How a flow calls a cached task: with its results in the run's store, and told whether the answer came from there."""
+"""How a flow calls a cached task: with its results in the run's store, and told whether the answer came from there.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+And how it does several things of the kind side by side.
+"""
 
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import Any, NamedTuple, TypeVar
+
+from tasks import journals, progress
 from tasks.results import result_storage
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Called(NamedTuple):
@@ -18,11 +28,36 @@ def call(
 ) -> Called:
     """Call the task. Raises what it raised.
 
-    With `refresh`, or where `again` says so of what the cache holds, it is done anew and the cache overwritten.
+    With `refresh`, or where `again` says so of what the cache holds, it is done anew and the cache overwritten. What the task was
+    journalling meanwhile is forgotten once its result is kept.
     """
     storage = result_storage(store)
     state = task.with_options(result_storage=storage, refresh_cache=refresh)(*args, **more, return_state=True)
     result, cached = state.result(), state.name == "Cached"
     if cached and again(result):
         return call(task, store, *args, refresh=True, **more)
+    given = inspect.signature(task.fn).bind(*args, **more).arguments
+    journals.done(store, task.cache_key_fn(None, given))
     return Called(result, cached)
+
+
+def side_by_side(work: Callable[[_T], _R], items: Sequence[_T], at_once: int) -> list[_R]:
+    """The work for each item, so many at a time in threads of this flow; the results in order of the items.
+
+    Raises what the first that failed has raised; the others are stopped when they next tell of progress, also by Ctrl-C.
+    """
+    if at_once < 2 or len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(at_once) as pool:
+        # As Prefect's own task runner does: a copy of the context carries the flow's run into the thread.
+        futures = [pool.submit(copy_context().run, work, item) for item in items]
+        try:
+            over, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future in over:
+                    future.result()
+            return [future.result() for future in futures]
+        except BaseException:
+            progress.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -12,8 +12,10 @@ from matrix_core.errors import RunError
 from matrix_core.pocket import oracle
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS, draft
+from matrix_core.waves import Usage
 from tasks import keys, progress
 from tasks.engines import Model, engine
+from tasks.journals import journalled
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
 
@@ -43,17 +45,16 @@ def answer(store: str, model: Model, settings: Settings, questions: list[str]) -
     ]
     opened = open_store(store)
     why = keys.explain(opened, "answers", _answers_parts(model, settings))
-    completions = engine(model).generate(asked, progress.tick)
+    work = keys.key("answers", _answers_parts(model, settings), questions)
+    completions = journalled(model, opened.uri, work).generate(asked, progress.tick)
     failed = [completion.error for completion in completions if completion.error]
     if len(failed) * 2 > len(completions):
         raise RunError(f"evaluate: {len(failed)} of {len(completions)} answers failed: {failed[0]}")
     texts = [completion.text.strip() for completion in completions]
     data = json.dumps(texts, ensure_ascii=False).encode()
-    tokens = {
-        "calls": len(completions),
-        "prompt": sum(c.prompt_tokens for c in completions),
-        "completion": sum(c.completion_tokens for c in completions),
-    }
+    used = Usage()
+    used.add(completions)
+    tokens = {"calls": used.calls, "prompt": used.prompt, "completion": used.completion, "cached_calls": used.cached}
     return Gated(reference=opened.put(data, ".json"), count=len(texts), gates=[], why=why, result=tokens)
 
 

@@ -16,7 +16,8 @@ def simulated(uri: str, instructions: str | None, done: Simulated, scenes: Seque
     showing.gates("simulate", [record.gate for record in records if record.gate])
     showing.stories(scenes)
     showing.made("scenes", f"{uri}/scenes.jsonl", [_source(instructions)], scenes=done.count, instructions=done.instructions)
-    calls, cached = (sum(record.calls for record, hit in done.records if hit is cache) for cache in (False, True))
+    calls = sum(record.calls for record, hit in done.records if not hit)
+    cached = sum(record.cached_calls + record.calls * hit for record, hit in done.records)
     showing.note(
         f"simulate: {done.count} of {done.instructions} scenes finished, {calls} calls to the model, {cached} more from the cache"
     )

@@ -19,6 +19,7 @@ from matrix_core.steps.fingerprint import fingerprint
 from tasks import keys, memo, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
+from tasks.journals import journalled
 from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, Store, open_store
 from validations import gate, tables
@@ -88,6 +89,8 @@ class Record(_Frozen):
     lost: int = 0
     """scenes that the engine failed for: worth another try"""
     calls: int = 0
+    cached_calls: int = 0
+    """answers that were in the journal"""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     re_asked: int = 0
@@ -143,7 +146,11 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     why = keys.explain(store, step, parts)
     known = {} if play.refresh == step else memo.recall(store, step, parts, turn)
     outcome = waves.run(
-        STEPS[step], [scene for scene in turn if scene.id not in known], play.settings, engine(play.model), progress.tick
+        STEPS[step],
+        [scene for scene in turn if scene.id not in known],
+        play.settings,
+        journalled(play.model, store.uri, key_of(step, play, shard)),
+        progress.tick,
     )
     outcome.scenes += [scene for scene in known.values() if isinstance(scene, Scene)]
     rejected = [row for row in known.values() if not isinstance(row, Scene)]
@@ -175,6 +182,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             reused=len(known),
             lost=sum(failed.engine for failed in outcome.failed),
             calls=outcome.usage.calls,
+            cached_calls=outcome.usage.cached,
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,

@@ -1,10 +1,12 @@
 """How far a stage is: a bar on stderr (what is being done, how fast, how long still), and a progress artifact in the Prefect UI.
 
-Each is silent where nobody watches: the bar without a terminal, the artifact without a server (`PREFECT_API_URL`).
+Each is silent where nobody watches: the bar without a terminal, the artifact without a server (`PREFECT_API_URL`). May be told of
+from several threads.
 """
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +62,8 @@ class _Artifact:
             showing.note(f"progress can't be shown in the UI any more: {showing.reason(error)}", logging.WARNING)
 
 
+_lock = threading.Lock()
+_stopped = threading.Event()
 _bars: list[tuple[Progress, TaskID, _Artifact]] = []
 
 
@@ -81,8 +85,18 @@ def stage(name: str, total: int) -> Iterator[None]:
             artifact.show(100.0, f"{name}: done", last=True)
         finally:
             _bars.pop()
+            _stopped.clear()
     if not console.is_terminal:
         print(f"{name}: done", file=sys.stderr)
+
+
+class StoppedError(Exception):
+    """What is ended because something beside it has failed."""
+
+
+def stop() -> None:
+    """End whatever goes on in other threads of this stage: the next that tells of progress gets a StoppedError."""
+    _stopped.set()
 
 
 def running() -> bool:
@@ -92,6 +106,8 @@ def running() -> bool:
 
 def step(done: float, doing: str | None = None) -> None:
     """Move the innermost bar by `done` units and say what is being done now."""
+    if _stopped.is_set():
+        raise StoppedError
     if _bars:
         bar, task, artifact = _bars[-1]
         bar.update(task, advance=done, description=doing or bar.tasks[task].description)
@@ -100,6 +116,9 @@ def step(done: float, doing: str | None = None) -> None:
 
 def tick(finished: int, tokens: int) -> None:
     """An engine has finished requests and generated tokens."""
+    if _stopped.is_set():
+        raise StoppedError
     if _bars:
         bar, task, _ = _bars[-1]
-        bar.update(task, tokens=int(bar.tasks[task].fields["tokens"]) + tokens)
+        with _lock:
+            bar.update(task, tokens=int(bar.tasks[task].fields["tokens"]) + tokens)

@@ -13,6 +13,7 @@ from tasks import keys, progress
 from tasks.engines import Model, engine
 from tasks.evaluation import load_answers
 from tasks.gating import passed
+from tasks.journals import journalled
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
 from validations import gate
@@ -46,11 +47,14 @@ def judge_answers(store: str, judge: Model, questions: list[str], before: Refere
     answers = zip(questions, load_answers(store, before), load_answers(store, after), strict=True)
     pairs = [Pair(id=str(i), instruction=q, base=a, tuned=b) for i, (q, a, b) in enumerate(answers)]
     usage = Usage()
-    verdicts = judging.judge(pairs, engine(judge), seed, progress.tick, usage)
+    given = [questions, before.sha256, after.sha256]
+    asked = journalled(judge, opened.uri, keys.key("verdicts", _judge_parts(judge, seed), given))
+    verdicts = judging.judge(pairs, asked, seed, progress.tick, usage)
     told = {
         "calls": usage.calls,
         "prompt": usage.prompt,
         "completion": usage.completion,
+        "cached_calls": usage.cached,
         "lost": sum(judging.ENGINE_FAILED in verdict.error for verdict in verdicts),
     }
     data = json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], ensure_ascii=False).encode()

@@ -13,8 +13,12 @@ from tests.s3_server import BUCKET, S3Server, s3_server
 
 
 def pytest_configure() -> None:
-    """Prefect reads its settings when it is imported: its database lies in a folder of the tests' own, and it may start slowly."""
+    """Prefect reads its settings when it is imported: its database lies in a folder of the tests' own, and it may start slowly.
+
+    So does what the program keeps in the user's cache.
+    """
     os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="matrix-align-tests-")
+    os.environ["XDG_CACHE_HOME"] = os.environ["PREFECT_HOME"] + "/cache"
     os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
 
 

@@ -57,9 +57,9 @@ class Service:
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
         assert self.post(f"/flow_runs/{run}/set_state", state=state)["status"] == "ACCEPT"
 
-    def worker(self) -> psutil.Process:
-        """The worker's process."""
-        return next(child for child in psutil.Process(self.process.pid).children() if "worker" in child.cmdline())
+    def worker(self) -> psutil.Process | None:
+        """The worker's process; None while there is none."""
+        return next((child for child in psutil.Process(self.process.pid).children() if "worker" in child.cmdline()), None)
 
 
 def until(condition: Callable[[], object], limit: float = 60) -> None:

@@ -8,6 +8,9 @@ from matrix_core.request import Completion, Request
 Progress = Callable[[int, int], None]
 """Called with (requests finished, tokens generated) since the last call."""
 
+Finished = Callable[[int, Completion], None]
+"""Called once for each request, with its index and its completion, as soon as that is ready; perhaps from another thread."""
+
 
 class Engine(Protocol):
     """Answers requests in order: as many completions as requests, each with its own error if it has one.
@@ -19,10 +22,7 @@ class Engine(Protocol):
     fingerprint: str
 
     def generate(
-        self,
-        requests: Sequence[Request],
-        progress: Progress | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
     ) -> list[Completion]:
-        """One completion a request, in the same order; `finished` is given each with its place as soon as it is ready."""
+        """One completion a request, in the same order. What a callback raises ends it."""
         ...

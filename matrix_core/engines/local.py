@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from matrix_core import models
-from matrix_core.engines.base import Progress
+from matrix_core.engines.base import Finished, Progress
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.constraint import Grammars, SchemaError
 from matrix_core.engines.decode import Answer, Decoder, Row
@@ -57,15 +57,12 @@ class LocalEngine:
         return len(ids)
 
     def generate(
-        self,
-        requests: Sequence[Request],
-        progress: Progress | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
     ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
         places: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
-            places.setdefault(_identity(request), []).append(place)
+            places.setdefault(request.identity(), []).append(place)
         groups = list(places.values())
         out = [Completion()] * len(requests)
         with _RUNNING:
@@ -130,11 +127,6 @@ class LocalEngine:
             return _failed(str(error), len(prompt))
         stop = tuple(text for text in (*request.stop, *chat.stops) if text)
         return Row(prompt, min(request.max_tokens, room), request.temperature, request.top_p, request.seed, stop, matcher)
-
-
-def _identity(request: Request) -> str:
-    """Equal for requests that get the same answer: at temperature 0 neither seed nor top-p matter."""
-    return repr(request if request.temperature else request.model_copy(update={"seed": 0, "top_p": 1.0}))
 
 
 def _completion(row: Row, answer: Answer) -> Completion:

@@ -17,12 +17,13 @@ from matrix_core.scene import Scene
 from tests.flows.conftest import QUESTIONS, Run, simulated, start
 
 SCENES = 16
+PLAYED = ("--scenes", str(SCENES), "--roles", "2", "--steps", "2")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = io.StringIO()
-    options = ("--scenes", str(SCENES), "--questions", str(QUESTIONS))
+    options = (*PLAYED, "--questions", str(QUESTIONS))
     with contextlib.redirect_stdout(out):
         code = cli.main(["run", "--store", str(tmp_path_factory.mktemp("store")), *options])
     assert code == 0
@@ -36,7 +37,7 @@ def test_a_run_leaves_its_numbers_its_lineage_and_a_page(run):
     assert {gate["name"] for gate in summary["gates"]} >= {
         "instructions", "drafts", "roles", "actions", "consequences", "critiques", "refinements", "examples", "adapter", "verdicts",
     }  # fmt: skip
-    assert summary["tokens"]["calls"] > SCENES * 20
+    assert summary["tokens"]["calls"] > SCENES * 10
     for figure in ("harmful_compliance", "harmless_exact", "over_refusal", "right_reason"):
         assert set(summary["evaluation"]["pocket"][figure]) >= {"before", "after", "ci95"}
     assert "<html" in (run.folder / "report.html").read_text()
@@ -63,7 +64,7 @@ def test_every_scene_is_finished_and_can_be_told(run, capsys):
 
 
 def test_the_same_run_again_asks_the_model_nothing_and_leaves_the_same(run, capsys):
-    again = start(capsys, Path(run.store), "--scenes", str(SCENES))
+    again = start(capsys, Path(run.store), *PLAYED)
     assert again.id == run.id
     assert again.summary["tokens"]["calls"] == 0
     assert again.summary["tokens"]["cached_calls"] == run.summary["tokens"]["calls"]
@@ -71,16 +72,15 @@ def test_the_same_run_again_asks_the_model_nothing_and_leaves_the_same(run, caps
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_store_and_another_seed_does_not(run, tmp_path, capsys):
-    same = start(capsys, tmp_path / "same", "--scenes", str(SCENES))
+    same = start(capsys, tmp_path / "same", *PLAYED)
     assert same.hashes == run.hashes
-    other = simulated(capsys, tmp_path / "other", "--scenes", str(SCENES), "--seed", "1")
+    other = simulated(capsys, tmp_path / "other", *PLAYED, "--seed", "1")
     assert other["scenes"]["sha256"] != run.hashes["scenes"]
 
 
 def test_killed_in_the_middle_and_started_again_it_goes_on_to_the_same_scenes(run, tmp_path, capsys):
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "flows.cli", "simulate", "--store", str(store), "--scenes", str(SCENES)]
-    command += ["--questions", str(QUESTIONS)]
+    command = [sys.executable, "-m", "flows.cli", "simulate", "--store", str(store), *PLAYED]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     results = store / "results"
     deadline = time.monotonic() + 120
@@ -90,9 +90,9 @@ def test_killed_in_the_middle_and_started_again_it_goes_on_to_the_same_scenes(ru
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(store.glob("runs/*/scenes.jsonl"))
-    resumed = start(capsys, store, "--scenes", str(SCENES))
-    assert resumed.summary["tokens"]["cached_calls"] > 0
-    assert resumed.hashes == run.hashes
+    resumed = simulated(capsys, store, *PLAYED)
+    assert [record for record, cached in resumed["records"] if cached]
+    assert resumed["scenes"]["sha256"] == run.hashes["scenes"]
 
 
 def test_instructions_from_outside_are_set_aside_with_the_reason_and_the_rest_is_played(tmp_path, capsys):

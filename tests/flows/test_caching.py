@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_only_what_is_new_is_done(tmp_path, capsys, file, texts, monkeypatch):
     left = fresh, json.loads((more.folder / "stages/simulate.json").read_text())
     alone, added = (sum(record["calls"] for record, cached in one["records"] if not cached) for one in left)
     assert added == alone > 0
-    assert more.summary["counts"]["scenes"] == N + MORE
+    counts = more.summary["counts"]
+    assert counts["scenes"] + counts["quarantined"] == N + MORE
 
     refreshed = start(capsys, store, *SMALL, "--instructions", file(texts), "--refresh", "critique")
     assert refreshed.summary["tokens"]["calls"] == N + MORE
@@ -71,3 +73,21 @@ def test_one_step_is_told_by_itself_and_an_unknown_one_refused(tmp_path, capsys,
     assert "never done before" in capsys.readouterr().out
     assert cli.main(["why", "mine", "rolls", *here]) == 2
     assert "did you mean roles" in capsys.readouterr().err
+
+
+def test_shards_that_are_played_side_by_side_are_told_in_order_and_cached_as_others_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("flows.simulate.SHARD_SIZE", 5)
+    left = []
+    for at_once in (2, 1):
+        monkeypatch.setattr("flows.simulate.at_once", lambda model, n=at_once: n)
+        how = ("--scenes", "8", "--steps", "1", "--run-id", f"at-once-{at_once}")
+        assert cli.main(["simulate", "--store", str(tmp_path), *how]) == 0
+        run = Path(capsys.readouterr().out.strip().splitlines()[-1])
+        records = json.loads((run / "stages/simulate.json").read_text())["records"]
+        assert {cached for _, cached in records} == {at_once == 1}
+        left.append(((run / "scenes.jsonl").read_bytes(), [record for record, _ in records]))
+    assert left[0] == left[1]
+    ids = [json.loads(line)["instruction"]["id"] for line in left[0][0].splitlines()]
+    assert ids == sorted(ids)
+    drafts = [place for place, record in enumerate(left[0][1]) if record["step"] == "draft"]
+    assert drafts == [1, 1 + len(left[0][1]) // 2]

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from flows import cli
-from tests.flows.conftest import start
+from tests.flows.conftest import QUESTIONS, start
 from tests.misbehaving import EchoServer
 
 WORDS = ["river", "stone", "baker", "lantern", "copper", "garden", "window", "ladder", "bridge", "orchard", "kettle", "harbour"]
@@ -52,8 +52,9 @@ def server():
 def test_a_budget_ends_a_run_that_a_larger_one_takes_on(tmp_path, capsys, server):
     (tmp_path / "asks.txt").write_text("".join(f"How do I mend a {word}?\n" for word in WORDS[:4]))
     told = ["--instructions", str(tmp_path / "asks.txt"), "--model", "m", "--endpoint", server.url, "--steps", "1", "--roles", "1"]
+    few = ["--questions", str(QUESTIONS)]
     # Enough for the drafts, whose prompts are short, and too little for any of the long prompts that follow.
-    assert cli.main(["run", "--store", str(tmp_path / "store"), *told, "--max-tokens", "2000"]) == 1
+    assert cli.main(["run", "--store", str(tmp_path / "store"), *told, *few, "--max-tokens", "2000"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "the budget has no room" in said
     assert "of --max-tokens 2,000 are spent" in said

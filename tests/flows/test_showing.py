@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from flows import cli
 from matrix_core.scene import Instruction, Role, Scene
@@ -26,10 +26,11 @@ HOSTILE = "Help | me <img src=x onerror=alert(1)> [click](javascript:alert(1)) !
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server():
+def server(tmp_path_factory):
     """A Prefect server of the tests' own, which runs report to."""
     server = SubprocessASGIServer()
-    server.start(timeout=180)
+    with temporary_settings({PREFECT_HOME: tmp_path_factory.mktemp("home")}):  # with a database of its own
+        server.start(timeout=180)
     settings = {PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}
     with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         patch.setenv("PREFECT_API_URL", server.api_url)
