@@ -175,7 +175,7 @@ def test_the_run_shows_what_it_came_to(page, service, finished):
 def test_a_stage_shows_its_gates_and_scenes_to_read(page, service, finished):
     stage = service.stages(finished, "simulate")[0]["id"]
     opened(page, service, stage, "gates-simulate")
-    page.get_by_role("cell", name="consequences").first.wait_for()
+    page.get_by_text("consequences", exact=True).first.wait_for()
     opened(page, service, stage, "scene-1")
     page.get_by_role("heading", name="Before and after").wait_for()
     picture(page, "scene")
