@@ -62,8 +62,9 @@ def started(service, request) -> str:
             field.locator("textarea, input").fill(str(value))
         picture(page, "form")
         page.get_by_role("button", name="Submit").click()
-        page.get_by_text("View run").first.wait_for()
-    (run,) = service.post("/flow_runs/filter", flow_runs={"deployment_id": {"any_": [deployment]}})
+        triggered = {"deployment_id": {"any_": [deployment]}}
+        until(lambda: service.post("/flow_runs/filter", flow_runs=triggered))
+    (run,) = service.post("/flow_runs/filter", flow_runs=triggered)
     given = run["parameters"]["options"]
     assert {name: given[name] for name in options} == options
     return str(run["id"])

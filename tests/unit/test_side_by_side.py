@@ -40,5 +40,7 @@ def test_one_that_fails_stops_the_others_and_is_what_is_raised(failure):
 
     with pytest.raises(type(failure)), progress.stage("test", 1):
         side_by_side(work, range(6), 2)
-    assert sorted(map(str, seen)) == ["0", "1", "stopped"]
+    begun_at_all = [item for item in seen if item != "stopped"]
+    assert seen.count("stopped") == len(begun_at_all) - 1  # all but the one that failed
+    assert len(begun_at_all) <= 3  # a free thread may have taken one more
     progress.tick(0, 0)  # the next stage is not stopped
