@@ -1,133 +1,213 @@
-"""A key-value cache of places: every row of a batch is written at a position of its own, so that rows can come and go."""
+"""A key-value cache of places: each row of a batch is written at a position of its own, so that rows can come and go.
 
+What all rows begin with is held once, beside the places, and attended to by all of them in one product (as Hydragen does,
+arXiv 2402.05099). The places lie in spans, each as wide as its fullest place alone: rows of different length cost what they are
+long, not what the longest is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 ROOM = 64
 """Tokens by which full places grow."""
+SPAN = 16
+"""Places of a span on a CPU; on a GPU, where a product more costs more than padding, all lie in one."""
+
+_ATTENTION = "sdpa_places"
+_STEPPING: ContextVar["PlaceCache | None"] = ContextVar("stepping", default=None)
 
 
 class PlaceCache(DynamicCache):  # type: ignore[misc]
-    """Places for rows, each filled from its beginning; a step writes one token into each.
+    """Places for rows, each filled from its beginning; a step writes one token into each and lets it see its own place.
 
     places of a row:   [ prompt, as it was read | answer ... | not yet written ]
 
-    What a row may attend to is for the caller's mask to say: what was never written is zero, and seen by nobody. `filled` counts
-    the tokens of each place. `rows` and `at` are where the next token of each goes, and `window` is how far any of them reaches.
+    `beginning` is the cache of one row that has read what all rows begin with; nothing of it is copied. `filled` counts the tokens
+    of each place, and `window` is what the next step makes of the most. Rows are cheapest in the order of their length.
     """
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    def __init__(self, config: PreTrainedConfig, beginning: DynamicCache) -> None:
         super().__init__(config=config)
-        self.room = 0
-        self.places = 0
         self.filled = np.zeros(0, dtype=np.int64)
-        self.layers = [_PlaceLayer(self) for _ in self.layers]
-        self.rows = self.at = torch.zeros(0, dtype=torch.long)
         self.window = 0
+        self.room = self.capacity = 0
+        self.layers = [_PlaceLayer(self, layer) for layer in beginning.layers]
 
-    def aim(self, device: torch.device) -> None:
-        """The next token of each place goes behind what it holds."""
-        self.window = int(self.filled.max()) + 1
-        self.reserve(self.window)
-        self.rows = torch.arange(self.places, device=device)
-        self.at = torch.tensor(self.filled, device=device)
-
-    def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` tokens in every place."""
-        if tokens > self.room:
-            self.room = tokens + ROOM
-            self._rebuild(np.arange(self.places), self.places)
-
-    def resize(self, kept: np.ndarray[Any, np.dtype[np.int64]], places: int) -> None:
-        """Go on with the places `kept`, in this order, and with empty ones behind them, `places` in all."""
-        self.filled = np.concatenate([self.filled[kept], np.zeros(places - len(kept), dtype=np.int64)])
-        self.places = places
-        self._rebuild(kept, places)
-
-    def put(self, places: np.ndarray[Any, np.dtype[np.int64]], read: DynamicCache) -> None:
-        """Fill these places with the rows of a cache that has read their prompts."""
-        tokens = read.get_seq_length()
-        self.filled[places] = tokens
-        self.reserve(tokens + 1)
-        for layer, source in zip(self.layers, read.layers, strict=True):
-            if source.is_initialized:
-                layer.put(torch.from_numpy(places).to(source.keys.device), source.keys, source.values)
-
-    def _rebuild(self, kept: np.ndarray[Any, np.dtype[np.int64]], places: int) -> None:
+    def resize(self, kept: Places, places: int) -> None:
+        """Go on with the places `kept`, in ascending order, and with empty ones behind them, `places` in all."""
         for layer in self.layers:
-            layer.rebuild(torch.from_numpy(kept), places, self.room)
+            layer.compact(kept)
+        self.filled = np.concatenate([self.filled[kept], np.zeros(places - len(kept), dtype=np.int64)])
+        self._reserve(places, self.room)
+
+    def put(self, places: slice, read: DynamicCache, behind: int) -> None:
+        """Fill these places with the rows of a cache that has read their prompts, but for its first `behind` tokens."""
+        tokens = read.get_seq_length() - behind
+        self.filled[places] = tokens
+        self._reserve(len(self.filled), tokens + 1)
+        for layer, source in zip(self.layers, read.layers, strict=True):
+            if tokens:
+                layer.put(places, source.keys[:, :, behind:], source.values[:, :, behind:])
+
+    def step(self, device: torch.device) -> None:
+        """Make ready for the next token of each place."""
+        self.window = int(self.filled.max()) + 1
+        self._reserve(len(self.filled), self.window)
+        self.rows = torch.arange(len(self.filled), device=device)
+        self.at = torch.tensor(self.filled, device=device)
+        size = SPAN if device.type == "cpu" else len(self.filled)
+        self.spans = [
+            (slice(start, start + size), int(self.filled[start : start + size].max()) + 1)
+            for start in range(0, len(self.filled), size)
+        ]
+
+    def _reserve(self, places: int, room: int) -> None:
+        if places > self.capacity or room > self.room:
+            self.capacity = max(places, self.capacity)
+            self.room = self.room if room <= self.room else room + ROOM
+            for layer in self.layers:
+                layer.grow()
 
 
 class _PlaceLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values, (places, H, room, D)."""
+    """One layer's keys and values, (capacity, H, room, D), and those that all rows begin with, (1, H, P, D)."""
 
-    def __init__(self, cache: PlaceCache) -> None:
+    def __init__(self, cache: PlaceCache, beginning: DynamicLayer) -> None:
         super().__init__()
         self._cache = cache
+        self.beginning = (beginning.keys, beginning.values) if beginning.is_initialized else None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Empty places, shaped after these states."""
-        self.keys, self.values = (
-            new.new_zeros(self._cache.places, new.shape[1], self._cache.room, new.shape[3]) for new in (key_states, value_states)
-        )
+        size = self._cache.capacity, self._cache.room
+        # Zero, since what is hidden still takes part: with weight 0, which only numbers bear.
+        self.keys, self.values = (new.new_zeros(size[0], new.shape[1], size[1], new.shape[3]) for new in (key_states, value_states))
         self.is_initialized = True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write (B, H, 1, D) states where the cache aims; gives views as far as its window."""
+        """Write (B, H, 1, D) states, one into each place; gives views of the places as far as the window."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         cache = self._cache
         self.keys[cache.rows, :, cache.at] = key_states[:, :, 0]
         self.values[cache.rows, :, cache.at] = value_states[:, :, 0]
-        return self.keys[:, :, : cache.window], self.values[:, :, : cache.window]
+        places = len(cache.rows)
+        return self.keys[:places, :, : cache.window], self.values[:places, :, : cache.window]
 
     def get_seq_length(self) -> int:
-        """Tokens before the one that comes next, in the fullest place: nothing that the mask shows is in its future."""
+        """Tokens before the next one in the fullest place, so that nothing that the mask shows lies in its future."""
         return max(self._cache.window - 1, 0)
 
-    def put(self, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def put(self, places: slice, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Write (n, H, T, D) states from the beginning of these places."""
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
         self.keys[places, :, : keys.shape[2]] = keys
         self.values[places, :, : values.shape[2]] = values
 
-    def rebuild(self, kept: torch.Tensor, places: int, room: int) -> None:
-        """Move these places into a new tensor."""
+    def compact(self, kept: Places) -> None:
+        """Move these places, in ascending order, to the front."""
         if self.is_initialized:
-            self.keys, self.values = (_moved(old, kept.to(old.device), places, room) for old in (self.keys, self.values))
+            for place, (old, tokens) in enumerate(zip(kept.tolist(), self._cache.filled[kept].tolist(), strict=True)):
+                if place != old:
+                    self.keys[place, :, :tokens] = self.keys[old, :, :tokens]
+                    self.values[place, :, :tokens] = self.values[old, :, :tokens]
+
+    def grow(self) -> None:
+        """Move everything into tensors of the cache's new size."""
+        if self.is_initialized:
+            old = self.keys, self.values
+            self.lazy_initialization(*old)
+            for new, states in zip((self.keys, self.values), old, strict=True):
+                new[: states.shape[0], :, : states.shape[2]] = states
 
 
-def _moved(old: torch.Tensor, kept: torch.Tensor, places: int, room: int) -> torch.Tensor:
-    new = old.new_zeros(places, old.shape[1], room, old.shape[3])
-    new[: len(kept), :, : old.shape[2]] = old[kept]
-    return new
+@contextmanager
+def stepping(cache: PlaceCache) -> Iterator[None]:
+    """A step of this cache: the attention of this thread sees its spans and its beginning."""
+    token = _STEPPING.set(cache)
+    try:
+        yield
+    finally:
+        _STEPPING.reset(token)
 
 
-def takes_places(config: PreTrainedConfig) -> bool:
-    """Whether rows of this model can stand at positions of their own, with padding anywhere in between.
+def takes_places(model: Any) -> bool:
+    """Whether rows of this model can stand in places; from then on it uses our attention, which elsewhere is transformers' SDPA.
 
-    A sliding window or a recurrent state would count the padding, and without rotary embeddings a position may be something else
-    than what `position_ids` say.
+    A sliding window or a recurrent state would count the padding, without rotary embeddings a position may be something else than
+    what `position_ids` say, and a model with an attention of its own would not see the shared beginning.
     """
+    config = model.config.get_text_config()
     layers = DynamicCache(config=config).layers
-    return bool(layers and all(type(layer) is DynamicLayer for layer in layers) and getattr(config, "rope_parameters", None))
+    able = (
+        bool(layers)
+        and all(type(layer) is DynamicLayer for layer in layers)
+        and getattr(config, "rope_parameters", None)
+        and not getattr(config, "attn_logit_softcapping", None)
+        and getattr(model, "_supports_attention_backend", False)
+    )
+    if able and config._attn_implementation == "sdpa":
+        model.set_attn_implementation(_ATTENTION)
+    return bool(able and config._attn_implementation == _ATTENTION)
 
 
-def spread(cache: DynamicCache, rows: int) -> DynamicCache:
-    """A cache that goes on for `rows` rows from the one row of `cache`, which stays as it is."""
-    out = DynamicCache()
-    out.layers = []
-    for layer in cache.layers:
-        new = DynamicLayer()
-        if layer.is_initialized:
-            new.lazy_initialization(layer.keys, layer.values)
-            new.keys, new.values = (states.expand(rows, -1, -1, -1) for states in (layer.keys, layer.values))
-        out.layers.append(new)
-    return out
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """One step of all places: (B, heads, 1, D) queries, (B, 1, 1, window) mask -> (B, 1, heads, D)."""
+    cache = _STEPPING.get()
+    if cache is None:
+        out: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
+        return out
+    batch, heads, _, width = query.shape
+    groups = key.shape[1]
+    query = query.reshape(batch, groups, heads // groups, width) * (scaling if scaling is not None else width**-0.5)
+    beginning = cache.layers[module.layer_idx].beginning
+    seen = beginning[0].shape[2] if beginning else 0
+    # 1. Scores of the shared beginning, for all rows in one product.
+    if beginning:
+        stacked = query.transpose(0, 1).reshape(groups, -1, width)
+        first = (stacked @ beginning[0][0].transpose(1, 2)).view(groups, batch, -1, seen).transpose(0, 1)
+    out_places, shares = [], []
+    # 2. The places, span by span; the softmax is over both.
+    for rows, window in cache.spans:
+        scores = query[rows] @ key[rows, :, :window].transpose(2, 3)
+        if attention_mask is not None:
+            scores.masked_fill_(~attention_mask[rows, :, :, :window], float("-inf"))
+        if beginning:
+            scores = torch.cat([first[rows], scores], dim=-1)
+        weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
+        out_places.append(weights[..., seen:] @ value[rows, :, :window])
+        shares.append(weights[..., :seen])
+    mixed = torch.cat(out_places)
+    # 3. The values of the shared beginning.
+    if beginning:
+        stacked = torch.cat(shares).transpose(0, 1).reshape(groups, -1, seen)
+        mixed = mixed + (stacked @ beginning[1][0]).view(groups, batch, -1, mixed.shape[-1]).transpose(0, 1)
+    return mixed.reshape(batch, 1, heads, -1), None
+
+
+AttentionInterface.register(_ATTENTION, _attend)
+AttentionMaskInterface.register(_ATTENTION, sdpa_mask)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from llguidance import LLMatcher
 
-from matrix_core.engines.batch import Batch, Places
+from matrix_core.engines.batch import Batch
+from matrix_core.engines.cache import Places
 from matrix_core.engines.chat import Chat
 from matrix_core.engines.constraint import Grammars
 from matrix_core.engines.sampling import Sampler
@@ -60,7 +61,8 @@ class Decoder:
         """Answers as they finish, each with the index of its row.
 
         Rows leave `waiting` on its left as they enter the batch, so the longest prompts should stand there. A batch has `most` rows
-        at most, and rows times (longest prompt + longest answer) stays within `budget` tokens, unless it is one row.
+        at most, and rows times (longest prompt + longest answer), the shared beginning left out, stays within
+        `budget` tokens, unless it is one row.
         """
         if not waiting:
             return
@@ -80,24 +82,21 @@ class Decoder:
             free = int((seats < 0).sum())
             if free * 4 >= len(seats):
                 kept = np.flatnonzero(seats >= 0)
-                entering = _entering(rows, waiting, seats, budget, most) if batch.refills or not len(kept) else []
+                entering = _entering(rows, waiting, seats, budget, most, batch.shared) if batch.refills or not len(kept) else []
                 places = len(kept) + len(entering)
                 if not places:
                     return
-                if places != len(seats):
-                    batch.resize(kept, places)
-                    sampler.resize(torch.from_numpy(kept).to(device), places)
-                    seats = _resized(seats, kept, places, -1)
-                    steps, said, limits, stops, tokens = (
-                        _resized(old, kept, places) for old in (steps, said, limits, stops, tokens)
-                    )
+                batch.resize(kept, places)
+                sampler.resize(torch.from_numpy(kept).to(device), places)
+                seats, steps, said, limits, stops, tokens = (
+                    _resized(old, kept, places) for old in (seats, steps, said, limits, stops, tokens)
+                )
                 if entering:
-                    new = np.flatnonzero(seats < 0)
-                    batch.enter(new, [rows[index].prompt for index in entering])
-                    seats[new], steps[new] = entering, 0
-                    for place, row in zip(new, (rows[index] for index in entering), strict=True):
-                        sampler.enter(int(place), row.temperature, row.top_p, row.seed, row.limit)
-                        limits[place], stops[place], tokens[place] = row.limit, kinds[row.stop], row.prompt[-1]
+                    batch.enter(len(kept), [rows[index].prompt for index in entering])
+                for place, index in enumerate(entering, len(kept)):
+                    row = rows[index]
+                    sampler.enter(place, row.temperature, row.top_p, row.seed, row.limit)
+                    seats[place], limits[place], stops[place], tokens[place] = index, row.limit, kinds[row.stop], row.prompt[-1]
             # 2. Choose the next token of every row.
             alive = seats >= 0
             logits = batch.advance(torch.from_numpy(tokens).to(device), alive).float()
@@ -153,7 +152,7 @@ def _answer(row: Row, text: str, length: int, natural: bool) -> Answer:
     return Answer(text, length, "stop" if natural else "length")
 
 
-def _entering(rows: dict[int, Row], waiting: deque[int], seats: Places, budget: int, most: int) -> list[int]:
+def _entering(rows: dict[int, Row], waiting: deque[int], seats: Places, budget: int, most: int, shared: int) -> list[int]:
     """Take from `waiting` what fits beside the rows that have seats."""
     inside = [rows[index] for index in seats if index >= 0]
     prompt = max((len(row.prompt) for row in inside), default=0)
@@ -162,14 +161,14 @@ def _entering(rows: dict[int, Row], waiting: deque[int], seats: Places, budget: 
     while waiting and len(inside) + len(out) < most:
         row = rows[waiting[0]]
         prompt, limit = max(prompt, len(row.prompt)), max(limit, row.limit)
-        if (len(inside) + len(out) + 1) * (prompt + limit) > budget and inside + out:
+        if (len(inside) + len(out) + 1) * (prompt - shared + limit) > budget and (inside or out):
             break
         out.append(waiting.popleft())
     return out
 
 
-def _resized(old: Places, kept: Places, places: int, empty: int = 0) -> Places:
-    """(places, ...): what stands at `kept`, and `empty` behind it."""
-    new = np.full((places, *old.shape[1:]), empty, dtype=old.dtype)
+def _resized(old: Places, kept: Places, places: int) -> Places:
+    """(places, ...): what stands at `kept`, and 0 behind it."""
+    new = np.zeros((places, *old.shape[1:]), dtype=old.dtype)
     new[: len(kept)] = old[kept]
     return new

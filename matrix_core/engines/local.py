@@ -96,13 +96,16 @@ class LocalEngine:
                     left.pop(index)
                     yield index, _completion(rows[index], answer)
             except Exception as error:  # nothing that goes wrong in a batch may take the run along
+                begun = len(waiting) < len(left)
+                if not begun:  # what all of them share can't be read
+                    waiting.clear()
                 inside = [*left][: len(left) - len(waiting)]
                 _LOG.warning("a batch of %d requests failed: %s", len(inside), error)
                 for index in inside:
                     matcher = rows[index].matcher
                     if matcher is not None:
                         matcher.reset()
-                if _out_of_memory(error) and len(inside) > 1:
+                if _out_of_memory(error) and begun and len(inside) > 1:
                     waiting.extendleft(reversed(inside))
                     most = (len(inside) + 1) // 2
                     continue

@@ -319,8 +319,6 @@ def test_order_length_progress_and_duplicates(engine: LocalEngine) -> None:
 def test_a_small_token_budget_means_more_batches_and_the_same_answers(spec: ModelSpec, engine: LocalEngine) -> None:
     requests = [ask(text) for text in SENTENCES]
     assert LocalEngine(spec, token_budget=120).generate(requests) == engine.generate(requests)
-    rows = {i: decode.Row([0] * n, 20, 0.0, 1.0, 0, (), None) for i, n in enumerate([10, 50, 30, 70])}
-    assert local._packed(rows, 150) == [[3], [1, 2], [0]]
 
 
 @pytest.mark.parametrize(
