@@ -166,7 +166,7 @@ def takes_places(model: Any) -> bool:
 
 
 def _attend(
-    module: torch.nn.Module,
+    module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

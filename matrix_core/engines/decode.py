@@ -100,9 +100,10 @@ class Decoder:
             # 2. Choose the next token of every row.
             alive = seats >= 0
             logits = batch.advance(torch.from_numpy(tokens).to(device), alive).float()
-            bound = [(matcher, place) for place in np.flatnonzero(alive) if (matcher := rows[seats[place]].matcher) is not None]
-            if bound:
-                self._grammars.forbid(logits, [(matcher, int(place)) for matcher, place in bound])
+            bound = [
+                (matcher, place) for place in np.flatnonzero(alive).tolist() if (matcher := rows[seats[place]].matcher) is not None
+            ]
+            self._grammars.forbid(logits, bound)
             tokens = sampler.choose(logits, torch.from_numpy(steps).to(device)).cpu().numpy()
             said[np.arange(len(seats)), steps] = tokens
             steps += alive
@@ -112,13 +113,13 @@ class Decoder:
             natural = ended.copy()
             natural[[place for matcher, place in bound if not ended[place] and matcher.is_stopped()]] = True
             cut = {}
-            for place in np.flatnonzero(closing[stops, tokens] & alive & ~ended):
+            for place in np.flatnonzero(closing[stops, tokens] & alive & ~ended).tolist():
                 if (text := self._cut(rows[seats[place]].stop, said[place, : steps[place]])) is not None:
-                    cut[int(place)] = text
+                    cut[place] = text
             natural[list(cut)] = True
-            for place in np.flatnonzero(alive & (natural | (steps >= limits))):
+            for place in np.flatnonzero(alive & (natural | (steps >= limits))).tolist():
                 length = int(steps[place] - ended[place])
-                text = cut.get(int(place))
+                text = cut.get(place)
                 if text is None:
                     text = self._chat.decode([said[place, :length].tolist()])[0]
                 yield int(seats[place]), _answer(rows[seats[place]], text, length, bool(natural[place]))
