@@ -21,7 +21,7 @@ Places = np.ndarray[Any, np.dtype[np.int64]]
 
 ROOM = 64
 """Tokens by which full places grow."""
-SPAN = 16
+SPAN = 32
 """Places of a span on a CPU; on a GPU, where a product more costs more than padding, all lie in one."""
 
 _ATTENTION = "sdpa_places"
@@ -31,7 +31,7 @@ _STEPPING: ContextVar["PlaceCache | None"] = ContextVar("stepping", default=None
 class PlaceCache(DynamicCache):  # type: ignore[misc]
     """Places for rows, each filled from its beginning; a step writes one token into each and lets it see its own place.
 
-    places of a row:   [ prompt, as it was read | answer ... | not yet written ]
+    a place:   [ prompt | answer ... | not yet written ]
 
     `beginning` is the cache of one row that has read what all rows begin with; nothing of it is copied. `filled` counts the tokens
     of each place, and `window` is what the next step makes of the most. Rows are cheapest in the order of their length.
@@ -51,14 +51,25 @@ class PlaceCache(DynamicCache):  # type: ignore[misc]
         self.filled = np.concatenate([self.filled[kept], np.zeros(places - len(kept), dtype=np.int64)])
         self._reserve(places, self.room)
 
-    def put(self, places: slice, read: DynamicCache, behind: int) -> None:
-        """Fill these places with the rows of a cache that has read their prompts, but for its first `behind` tokens."""
-        tokens = read.get_seq_length() - behind
-        self.filled[places] = tokens
+    def put(self, places: slice, read: DynamicCache, mask: torch.Tensor, behind: int) -> None:
+        """Fill these places with what the rows of another cache have read, but for its first `behind` positions and its padding.
+
+        `mask`: (rows, positions), False where padding stands.
+        """
+        shown = mask[:, behind:]
+        counts = shown.sum(1).cpu().numpy()
+        self.filled[places] = counts
+        tokens = int(counts.max())
         self._reserve(len(self.filled), tokens + 1)
+        if not tokens:
+            return
+        # Where each row's tokens stand, in order; those behind its last are never looked at.
+        order = (~shown).to(torch.uint8).argsort(dim=1, stable=True)[:, None, :tokens, None] + behind
         for layer, source in zip(self.layers, read.layers, strict=True):
-            if tokens:
-                layer.put(places, source.keys[:, :, behind:], source.values[:, :, behind:])
+            layer.put(
+                places,
+                *(old.gather(2, order.expand(-1, *old.shape[1:2], -1, old.shape[3])) for old in (source.keys, source.values)),
+            )
 
     def step(self, device: torch.device) -> None:
         """Make ready for the next token of each place."""
@@ -67,10 +78,12 @@ class PlaceCache(DynamicCache):  # type: ignore[misc]
         self.rows = torch.arange(len(self.filled), device=device)
         self.at = torch.tensor(self.filled, device=device)
         size = SPAN if device.type == "cpu" else len(self.filled)
-        self.spans = [
-            (slice(start, start + size), int(self.filled[start : start + size].max()) + 1)
-            for start in range(0, len(self.filled), size)
-        ]
+        self.spans = []
+        for start in range(0, len(self.filled), size):
+            rows = slice(start, start + size)
+            window = int(self.filled[rows].max()) + 1
+            hidden = torch.arange(window, device=device) > self.at[rows, None]
+            self.spans.append((rows, window, hidden[:, None, None]))
 
     def _reserve(self, places: int, room: int) -> None:
         if places > self.capacity or room > self.room:
@@ -91,8 +104,9 @@ class _PlaceLayer(DynamicLayer):  # type: ignore[misc]
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Empty places, shaped after these states."""
         size = self._cache.capacity, self._cache.room
-        # Zero, since what is hidden still takes part: with weight 0, which only numbers bear.
-        self.keys, self.values = (new.new_zeros(size[0], new.shape[1], size[1], new.shape[3]) for new in (key_states, value_states))
+        self.keys = key_states.new_empty(size[0], key_states.shape[1], size[1], key_states.shape[3])
+        # Zero, since hidden values still take part: with weight 0, which only numbers bear.
+        self.values = value_states.new_zeros(size[0], value_states.shape[1], size[1], value_states.shape[3])
         self.is_initialized = True
 
     def update(
@@ -174,7 +188,7 @@ def _attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """One step of all places: (B, heads, 1, D) queries, (B, 1, 1, window) mask -> (B, 1, heads, D)."""
+    """One step of all places: (B, heads, 1, D) queries -> (B, 1, heads, D)."""
     cache = _STEPPING.get()
     if cache is None:
         out: tuple[torch.Tensor, None] = sdpa_attention_forward(
@@ -192,10 +206,9 @@ def _attend(
         first = (stacked @ beginning[0][0].transpose(1, 2)).view(groups, batch, -1, seen).transpose(0, 1)
     out_places, shares = [], []
     # 2. The places, span by span; the softmax is over both.
-    for rows, window in cache.spans:
+    for rows, window, hidden in cache.spans:
         scores = query[rows] @ key[rows, :, :window].transpose(2, 3)
-        if attention_mask is not None:
-            scores.masked_fill_(~attention_mask[rows, :, :, :window], float("-inf"))
+        scores.masked_fill_(hidden, float("-inf"))
         if beginning:
             scores = torch.cat([first[rows], scores], dim=-1)
         weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)

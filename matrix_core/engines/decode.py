@@ -1,6 +1,6 @@
 """The decode loop: encoded requests through a model, each from its prompt to its end.
 
-The batch is kept full: once a quarter of its places are free, waiting rows enter them, while the others go on with their answers.
+The batch is kept full: once an eighth of its places is free, waiting rows enter them, while the others go on with their answers.
 """
 
 from collections import deque
@@ -78,9 +78,9 @@ class Decoder:
         stops = np.zeros(0, dtype=np.int64)  # which of `closing` is its own
         tokens = np.zeros(0, dtype=np.int64)  # what each place is fed next
         while True:
-            # 1. Let waiting rows in, or close the gaps, once a quarter of the places are free.
+            # 1. Let waiting rows in, or close the gaps, once an eighth of the places is free.
             free = int((seats < 0).sum())
-            if free * 4 >= len(seats):
+            if free * 8 >= len(seats):
                 kept = np.flatnonzero(seats >= 0)
                 entering = _entering(rows, waiting, seats, budget, most, batch.shared) if batch.refills or not len(kept) else []
                 places = len(kept) + len(entering)

@@ -17,6 +17,7 @@ import torch
 
 from matrix_core import models
 from matrix_core.engines.base import Progress
+from matrix_core.engines.batch import arranged
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.constraint import Grammars, SchemaError
 from matrix_core.engines.decode import Answer, Decoder, Row
@@ -87,7 +88,8 @@ class LocalEngine:
                 rows[index] = row
             else:
                 yield index, row
-        waiting = deque(sorted(rows, key=lambda index: -len(rows[index].prompt)))
+        indices = list(rows)
+        waiting = deque(indices[i] for i in arranged([rows[index].prompt for index in indices]))
         budget, most = self._token_budget or _budget(model), ROWS
         left = dict.fromkeys(waiting)
         while waiting:
