@@ -4,9 +4,16 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import seeds, smollm2, steps, work
+from benchmarks import engine, seeds, smollm2, steps, work
 
-ALL = {"setup": work.setup, "work": work.main, "steps": steps.main, "seeds": seeds.main, "smollm2": smollm2.main}
+ALL = {
+    "setup": work.setup,
+    "work": work.main,
+    "steps": steps.main,
+    "seeds": seeds.main,
+    "smollm2": smollm2.main,
+    "engine": engine.main,
+}
 DEFAULT = ("setup", "work", "steps", "seeds")
 OUT = Path("bench-results")
 

@@ -8,6 +8,7 @@ step reads what the step before it has written.
 from collections import defaultdict
 
 from matrix_core import simulation, waves
+from matrix_core.engines.base import Engine
 from matrix_core.engines.local import LocalEngine
 from matrix_core.models import resolve
 from matrix_core.pocket import language as say
@@ -21,9 +22,8 @@ BOUNDS = {"critique": 0.97, "refinement, harmful": 0.95, "refinement, harmless":
 """What `make bench` holds each step to; the others 98 %."""
 
 
-def play(cases: list[Case], settings: Settings) -> list[Scene]:
+def play(cases: list[Case], settings: Settings, engine: Engine) -> list[Scene]:
     """The scenes of these cases, to their end."""
-    engine = LocalEngine(resolve("pocket"))
     scenes = [Scene(instruction=Instruction.of(case.text)) for case in cases]
     while due := simulation.next_wave(scenes, settings):
         wave, turn = due
@@ -36,7 +36,7 @@ def play(cases: list[Case], settings: Settings) -> list[Scene]:
 
 def accuracy(cases: list[Case]) -> dict[str, list[bool]]:
     """Step -> one truth value a case (or an event). A case whose scene was lost counts as wrong at the refinement."""
-    by_id = {scene.id: scene for scene in play(cases, Settings(style="pocket", temperature=0.0))}
+    by_id = {scene.id: scene for scene in play(cases, Settings(style="pocket", temperature=0.0), LocalEngine(resolve("pocket")))}
     right: dict[str, list[bool]] = defaultdict(list)
 
     for case in cases:

@@ -1,11 +1,9 @@
-"""The decode loop: one batch of encoded requests through a model, each row from its prompt to its end.
+"""The decode loop: encoded requests through a model, each from its prompt to its end.
 
-The longest common beginning of all prompts is computed once and its cache shared; the rest of each prompt stands behind it, padded
-on the left. Rows that are done leave the batch as soon as enough of them are.
-
-    slots of a row:   [ shared beginning | padding | rest of the prompt | answer ... ]
+The batch is kept full: once an eighth of its places is free, waiting rows enter them, while the others go on with their answers.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -14,15 +12,13 @@ import numpy as np
 import torch
 from llguidance import LLMatcher
 
-from matrix_core.engines.cache import new_cache
+from matrix_core.engines.batch import Batch
+from matrix_core.engines.cache import Places
 from matrix_core.engines.chat import Chat
 from matrix_core.engines.constraint import Grammars
 from matrix_core.engines.sampling import Sampler
 
-SHARED = 16
-"""Tokens that a shared beginning must have at least to be worth a pass of its own."""
-PREFILL = 16_384
-"""Prompt tokens of a batch that go through the model at once."""
+Bits = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,6 @@ class Decoder:
         self._model = model
         self._chat = chat
         self._grammars = grammars
-        self._device = model.device
         self._vocabulary = model.config.get_text_config().vocab_size
         self._is_end = np.zeros(self._vocabulary, dtype=bool)
         self._is_end[list(ends)] = True
@@ -62,79 +57,88 @@ class Decoder:
         self._bytes: list[bytes] | None = None
 
     @torch.inference_mode()
-    def run(self, rows: Sequence[Row]) -> Iterator[tuple[int, Answer]]:
-        """Answers as they finish, each with the index of its row."""
-        # 1. Read the prompts.
-        batch = _Batch(self._model, [row.prompt for row in rows], self._pad)
-        device, count = self._device, len(rows)
-        sampler = Sampler(
-            [row.temperature for row in rows],
-            [row.top_p for row in rows],
-            [row.seed for row in rows],
-            [row.limit for row in rows],
-            device,
-        )
-        limits = np.array([row.limit for row in rows])
-        closes = self._closing(rows)
-        said = np.zeros((count, limits.max()), dtype=np.int64)
-        alive = np.arange(count)  # which row stands where in the batch
-        done = np.zeros(count, dtype=bool)  # by place in the batch
-        for step in range(limits.max()):
-            # 2. Choose a token for every row that is still in the batch.
-            logits = batch.logits.float()
-            bound = [(matcher, place) for place in np.flatnonzero(~done) if (matcher := rows[alive[place]].matcher) is not None]
-            if bound:
-                self._grammars.forbid(logits, [(matcher, int(place)) for matcher, place in bound])
-            tokens = sampler.choose(logits, step)
-            chosen = tokens.cpu().numpy()
-            said[alive, step] = chosen
-            # 3. See which rows end with it: by an end token, a complete or broken grammar, a stop string, or their limit.
-            ended = self._is_end[chosen]
-            self._grammars.accept([(matcher, int(chosen[place])) for matcher, place in bound if not ended[place]])
-            complete = np.zeros(len(alive), dtype=bool)
-            complete[[place for matcher, place in bound if not ended[place] and matcher.is_stopped()]] = True
-            stopped = {}
-            for place in np.flatnonzero(closes[alive, chosen] & ~done & ~ended):
-                if (text := self._cut(rows[alive[place]].stop, said[alive[place], : step + 1])) is not None:
-                    stopped[int(place)] = text
-            over = ended | complete | (step + 1 >= limits[alive])
-            over[list(stopped)] = True
-            over &= ~done
-            for place in np.flatnonzero(over):
-                index = int(alive[place])
-                length = step + (not ended[place])
-                text = stopped.get(int(place))
-                if text is None:
-                    text = self._chat.decode([said[index, :length].tolist()])[0]
-                matcher = rows[index].matcher
-                if matcher is not None and matcher.is_error():
-                    yield index, Answer("", length, "error", f"constrained decoding failed: {matcher.get_error().splitlines()[0]}")
-                else:
-                    natural = ended[place] or complete[place] or int(place) in stopped
-                    yield index, Answer(text, length, "stop" if natural else "length")
-            done |= over
-            # 4. Go on with the rest.
-            if done.all():
-                return
-            if done.sum() * 4 >= len(done):
-                kept = np.flatnonzero(~done)
-                keep = torch.from_numpy(kept).to(device)
-                batch.keep(keep)
-                sampler.keep(keep)
-                alive, done, tokens = alive[kept], done[kept], tokens[keep]
-            batch.advance(tokens)
+    def run(self, rows: dict[int, Row], waiting: deque[int], budget: int, most: int) -> Iterator[tuple[int, Answer]]:
+        """Answers as they finish, each with the index of its row.
 
-    def _closing(self, rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """(rows, vocabulary): may this token complete a stop string of this row? Only then is the row's text looked at."""
-        out = np.zeros((len(rows), self._vocabulary), dtype=bool)
-        stops = {row.stop for row in rows} - {()}
-        if stops and self._bytes is None:
+        Rows leave `waiting` on its left as they enter the batch, so the longest prompts should stand there. A batch has `most` rows
+        at most, and rows times (longest prompt + longest answer), the shared beginning left out, stays within
+        `budget` tokens, unless it is one row.
+        """
+        if not waiting:
+            return
+        device = self._model.device
+        batch = Batch(self._model, [rows[index].prompt for index in waiting], self._pad)
+        longest = max(rows[index].limit for index in waiting)
+        sampler = Sampler(longest, device)
+        closing, kinds = self._closing([rows[index].stop for index in waiting])
+        seats = np.zeros(0, dtype=np.int64)  # which row has which place, -1: free
+        steps = np.zeros(0, dtype=np.int64)  # tokens of its answer so far
+        said = np.zeros((0, longest), dtype=np.int64)  # and the tokens
+        limits = np.zeros(0, dtype=np.int64)
+        stops = np.zeros(0, dtype=np.int64)  # which of `closing` is its own
+        tokens = np.zeros(0, dtype=np.int64)  # what each place is fed next
+        while True:
+            # 1. Let waiting rows in, or close the gaps, once an eighth of the places is free.
+            free = int((seats < 0).sum())
+            if free * 8 >= len(seats):
+                kept = np.flatnonzero(seats >= 0)
+                entering = _entering(rows, waiting, seats, budget, most, batch.shared) if batch.refills or not len(kept) else []
+                places = len(kept) + len(entering)
+                if not places:
+                    return
+                batch.resize(kept, places)
+                sampler.resize(torch.from_numpy(kept).to(device), places)
+                seats, steps, said, limits, stops, tokens = (
+                    _resized(old, kept, places) for old in (seats, steps, said, limits, stops, tokens)
+                )
+                if entering:
+                    batch.enter(len(kept), [rows[index].prompt for index in entering])
+                for place, index in enumerate(entering, len(kept)):
+                    row = rows[index]
+                    sampler.enter(place, row.temperature, row.top_p, row.seed, row.limit)
+                    seats[place], limits[place], stops[place], tokens[place] = index, row.limit, kinds[row.stop], row.prompt[-1]
+            # 2. Choose the next token of every row.
+            alive = seats >= 0
+            logits = batch.advance(torch.from_numpy(tokens).to(device), alive).float()
+            bound = [
+                (matcher, place) for place in np.flatnonzero(alive).tolist() if (matcher := rows[seats[place]].matcher) is not None
+            ]
+            self._grammars.forbid(logits, bound)
+            tokens = sampler.choose(logits, torch.from_numpy(steps).to(device)).cpu().numpy()
+            said[np.arange(len(seats)), steps] = tokens
+            steps += alive
+            # 3. See which rows end with it: by an end token, a complete or broken grammar, a stop string, or their limit.
+            ended = self._is_end[tokens]
+            self._grammars.accept([(matcher, int(tokens[place])) for matcher, place in bound if not ended[place]])
+            natural = ended.copy()
+            natural[[place for matcher, place in bound if not ended[place] and matcher.is_stopped()]] = True
+            cut = {}
+            for place in np.flatnonzero(closing[stops, tokens] & alive & ~ended).tolist():
+                if (text := self._cut(rows[seats[place]].stop, said[place, : steps[place]])) is not None:
+                    cut[place] = text
+            natural[list(cut)] = True
+            for place in np.flatnonzero(alive & (natural | (steps >= limits))).tolist():
+                length = int(steps[place] - ended[place])
+                text = cut.get(place)
+                if text is None:
+                    text = self._chat.decode([said[place, :length].tolist()])[0]
+                yield int(seats[place]), _answer(rows[seats[place]], text, length, bool(natural[place]))
+                seats[place] = -1
+
+    def _closing(self, stops: Sequence[tuple[str, ...]]) -> tuple[Bits, dict[tuple[str, ...], int]]:
+        """(kinds of stop, vocabulary): may this token complete one of these strings? Only then is a row's text looked at.
+
+        And which kind is whose.
+        """
+        kinds = {stop: i for i, stop in enumerate(dict.fromkeys(stops))}
+        out = np.zeros((len(kinds), self._vocabulary), dtype=bool)
+        if any(kinds) and self._bytes is None:
             self._bytes = self._grammars.token_bytes()
-        for stop in stops:
-            last = {text.encode()[-1] for text in stop}
-            closing = np.array([not last.isdisjoint(token) for token in self._bytes or ()])
-            out[[i for i, row in enumerate(rows) if row.stop == stop]] = closing
-        return out
+        for stop, i in kinds.items():
+            if stop:
+                last = {text.encode()[-1] for text in stop}
+                out[i] = [not last.isdisjoint(token) for token in self._bytes or ()]
+        return out, kinds
 
     def _cut(self, stop: Sequence[str], tokens: np.ndarray[Any, np.dtype[np.int64]]) -> str | None:
         """The text before the first stop string; None if there is none in it."""
@@ -143,53 +147,29 @@ class Decoder:
         return text[: min(found)] if found else None
 
 
-class _Batch:
-    """Prompts and answers of a batch inside the model: its cache, what may be attended to, and the logits of what comes next."""
-
-    logits: torch.Tensor  # (B, V)
-
-    def __init__(self, model: Any, prompts: Sequence[list[int]], pad: int) -> None:
-        self._model = model
-        device, config = model.device, model.config.get_text_config()
-        self._cache, plain = new_cache(config)
-        # Padding behind the shared beginning is right only where a position is what position_ids say.
-        shared = common(prompts) if plain and getattr(config, "rope_parameters", None) and len(prompts) > 1 else 0
-        shared = shared if shared >= SHARED else 0
-        if shared:
-            self._forward(
-                torch.tensor([prompts[0][:shared]], device=device), torch.ones(1, shared, device=device, dtype=torch.bool)
-            )
-            self._cache.reorder_cache(torch.zeros(len(prompts), dtype=torch.long, device=device))
-        longest = max(map(len, prompts))
-        padded = [[pad] * (longest - len(p)) + list(p[shared:]) for p in prompts]
-        holes = [[True] * shared + [False] * (longest - len(p)) + [True] * (len(p) - shared) for p in prompts]
-        ids, self._mask = torch.tensor(padded, device=device), torch.tensor(holes, device=device)
-        # A recurrent state can't be fed a prompt in pieces.
-        width = max(64, PREFILL // len(prompts)) if plain else longest
-        for start in range(0, longest - shared, width):
-            piece = ids[:, start : start + width]
-            self._forward(piece, self._mask[:, : shared + start + piece.shape[1]])
-
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        """(B, n) new tokens, (B, all so far) mask."""
-        position = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :] if ids.shape[1] > 1 else mask.sum(1, keepdim=True) - 1
-        self.logits = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=position, cache=self._cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]
-
-    def advance(self, tokens: torch.Tensor) -> None:
-        """Append one token to every row."""
-        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=True)
-        self._forward(tokens[:, None], self._mask)
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows only."""
-        self._cache.reorder_cache(rows)
-        self._mask = self._mask[rows]
+def _answer(row: Row, text: str, length: int, natural: bool) -> Answer:
+    if row.matcher is not None and row.matcher.is_error():
+        return Answer("", length, "error", f"constrained decoding failed: {row.matcher.get_error().splitlines()[0]}")
+    return Answer(text, length, "stop" if natural else "length")
 
 
-def common(prompts: Sequence[list[int]]) -> int:
-    """Length of the longest beginning that all prompts share; each keeps at least one token of its own."""
-    first, last = min(prompts), max(prompts)
-    shortest = min(map(len, prompts)) - 1
-    return next((i for i in range(shortest) if first[i] != last[i]), max(shortest, 0))
+def _entering(rows: dict[int, Row], waiting: deque[int], seats: Places, budget: int, most: int, shared: int) -> list[int]:
+    """Take from `waiting` what fits beside the rows that have seats."""
+    inside = [rows[index] for index in seats if index >= 0]
+    prompt = max((len(row.prompt) for row in inside), default=0)
+    limit = max((row.limit for row in inside), default=0)
+    out: list[int] = []
+    while waiting and len(inside) + len(out) < most:
+        row = rows[waiting[0]]
+        prompt, limit = max(prompt, len(row.prompt)), max(limit, row.limit)
+        if (len(inside) + len(out) + 1) * (prompt - shared + limit) > budget and (inside or out):
+            break
+        out.append(waiting.popleft())
+    return out
+
+
+def _resized(old: Places, kept: Places, places: int) -> Places:
+    """(places, ...): what stands at `kept`, and 0 behind it."""
+    new = np.zeros((places, *old.shape[1:]), dtype=old.dtype)
+    new[: len(kept)] = old[kept]
+    return new

@@ -17,6 +17,7 @@ import torch
 
 from matrix_core import models
 from matrix_core.engines.base import Finished, Progress
+from matrix_core.engines.batch import arranged
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.constraint import Grammars, SchemaError
 from matrix_core.engines.decode import Answer, Decoder, Row
@@ -91,25 +92,32 @@ class LocalEngine:
                 rows[index] = row
             else:
                 yield index, row
-        waiting = deque(_packed(rows, self._token_budget or _budget(model)))
+        indices = list(rows)
+        waiting = deque(indices[i] for i in arranged([rows[index].prompt for index in indices]))
+        budget, most = self._token_budget or _budget(model), ROWS
+        left = dict.fromkeys(waiting)
         while waiting:
-            batch = waiting.popleft()
-            left = dict.fromkeys(batch)
             try:
-                for place, answer in decoder.run([rows[index] for index in batch]):
-                    left.pop(batch[place])
-                    yield batch[place], _completion(rows[batch[place]], answer)
+                for index, answer in decoder.run(rows, waiting, budget, most):
+                    left.pop(index)
+                    yield index, _completion(rows[index], answer)
             except Exception as error:  # nothing that goes wrong in a batch may take the run along
-                _LOG.warning("a batch of %d requests failed: %s", len(batch), error)
-                rest = list(left)
-                for index in rest:
+                begun = len(waiting) < len(left)
+                if not begun:  # what all of them share can't be read
+                    waiting.clear()
+                inside = [*left][: len(left) - len(waiting)]
+                _LOG.warning("a batch of %d requests failed: %s", len(inside), error)
+                for index in inside:
                     matcher = rows[index].matcher
                     if matcher is not None:
                         matcher.reset()
-                if _out_of_memory(error) and len(rest) > 1:
-                    waiting.extendleft((rest[len(rest) // 2 :], rest[: len(rest) // 2]))
+                if _out_of_memory(error) and begun and len(inside) > 1:
+                    waiting.extendleft(reversed(inside))
+                    most = (len(inside) + 1) // 2
                     continue
-                for index in rest:
+                most = ROWS
+                for index in inside:
+                    left.pop(index)
                     yield index, _failed(f"{type(error).__name__}: {error}", len(rows[index].prompt))
 
     def _row(self, request: Request, prompt: list[int] | ChatError, chat: Chat, grammars: Grammars) -> Row | Completion:
@@ -141,20 +149,6 @@ def _completion(row: Row, answer: Answer) -> Completion:
 
 def _failed(error: str, prompt_tokens: int) -> Completion:
     return Completion(prompt_tokens=prompt_tokens, finish_reason="error", error=error[:500])
-
-
-def _packed(rows: dict[int, Row], budget: int) -> list[list[int]]:
-    """Indices in batches of similar length, the longest first, each within the budget of tokens (or of one row)."""
-    batches: list[list[int]] = []
-    size = limit = 0
-    for index in sorted(rows, key=lambda i: -len(rows[i].prompt)):
-        longest = size if batches else 0
-        limit = max(limit, rows[index].limit)
-        if not batches or len(batches[-1]) >= ROWS or (len(batches[-1]) + 1) * (longest + limit) > budget:
-            batches.append([])
-            size, limit = len(rows[index].prompt), rows[index].limit
-        batches[-1].append(index)
-    return batches
 
 
 def _budget(model: Any) -> int:

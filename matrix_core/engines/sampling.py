@@ -1,7 +1,5 @@
 """Choosing the next token of every row of a batch at once, each row from a random stream of its own."""
 
-from collections.abc import Sequence
-
 import torch
 
 
@@ -12,32 +10,28 @@ class Sampler:
     drawn place: one vectorised look-up a step.
     """
 
-    def __init__(
-        self,
-        temperatures: Sequence[float],
-        top_ps: Sequence[float],
-        seeds: Sequence[int],
-        limits: Sequence[int],
-        device: torch.device,
-    ) -> None:
-        self._sampled = any(temperatures)
-        if not self._sampled:
-            return
-        draws = torch.zeros(len(seeds), max(limits))
-        for row, (temperature, seed, limit) in enumerate(zip(temperatures, seeds, limits, strict=True)):
-            if temperature:
-                draws[row, :limit] = torch.rand(limit, generator=torch.Generator().manual_seed(seed))
-        self._draws = draws.to(device)
-        self._temperature = torch.tensor(temperatures, device=device)[:, None]
-        self._top_p = torch.tensor(top_ps, device=device)[:, None]
+    def __init__(self, longest: int, device: torch.device) -> None:
+        """`longest`: tokens that any row may come to."""
+        self._temperature, self._top_p = torch.zeros(0, 1, device=device), torch.ones(0, 1, device=device)
+        self._draws = torch.zeros(0, longest, device=device)
+        self._sampled = False
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows only."""
-        if self._sampled:
-            self._draws, self._temperature, self._top_p = self._draws[rows], self._temperature[rows], self._top_p[rows]
+    def resize(self, kept: torch.Tensor, places: int) -> None:
+        """Go on with these rows, in this order, and with `places` places in all."""
+        more = (0, 0, 0, places - len(kept))
+        self._temperature, self._top_p, self._draws = (
+            torch.nn.functional.pad(old[kept], more) for old in (self._temperature, self._top_p, self._draws)
+        )
 
-    def choose(self, logits: torch.Tensor, step: int) -> torch.Tensor:
-        """(B, V) float32 logits -> (B,) tokens. `step`: how many tokens the rows have so far."""
+    def enter(self, place: int, temperature: float, top_p: float, seed: int, limit: int) -> None:
+        """A new row at this place."""
+        self._temperature[place], self._top_p[place] = temperature, top_p
+        if temperature:
+            self._sampled = True
+            self._draws[place, :limit] = torch.rand(limit, generator=torch.Generator().manual_seed(seed)).to(self._draws.device)
+
+    def choose(self, logits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """(B, V) float32 logits -> (B,) tokens. `steps`: (B,), how many tokens each row has so far."""
         best = logits.argmax(-1)
         if not self._sampled:
             return best
@@ -50,7 +44,7 @@ class Sampler:
         reached = weights.cumsum(-1)
         total = reached[:, -1:]
         # Just below the total, so that rounding can't point behind the last possible token.
-        place = torch.minimum(self._draws[:, step, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+        place = torch.minimum(self._draws.gather(1, steps[:, None]) * total, torch.nextafter(total, torch.zeros_like(total)))
         sampled = torch.searchsorted(reached, place, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
         return torch.where(greedy[:, 0], best, sampled)
 

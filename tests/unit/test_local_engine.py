@@ -13,7 +13,7 @@ from tokenizers import models as bpe_models
 from transformers import PreTrainedTokenizerFast
 
 from matrix_core import models
-from matrix_core.engines import decode, local
+from matrix_core.engines import batch
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.local import LocalEngine
 from matrix_core.errors import UserError
@@ -76,20 +76,20 @@ def test_a_shared_beginning_changes_nothing(spec: ModelSpec, engine: LocalEngine
     system = Message(role="system", content=SENTENCES[1])
     requests = [Request(messages=(system, Message(role="user", content=text)), max_tokens=24) for text in SENTENCES]
     prompts = Chat(models.tokenizer(spec)).encode([r.messages for r in requests])
-    assert decode.common(prompts) >= decode.SHARED  # type: ignore[arg-type]
+    assert batch.common(prompts) >= batch.SHARED  # type: ignore[arg-type]
     shared = [c.text for c in engine.generate(requests)]
     assert shared == [by_generate(spec, request) for request in requests]
-    monkeypatch.setattr(decode, "SHARED", 10_000)
+    monkeypatch.setattr(batch, "SHARED", 10_000)
     assert [c.text for c in engine.generate(requests)] == shared
-    monkeypatch.setattr(decode, "SHARED", 1)
-    monkeypatch.setattr(decode, "PREFILL", 1)  # the prompt in pieces
+    monkeypatch.setattr(batch, "SHARED", 1)
+    monkeypatch.setattr(batch, "PREFILL", 1)  # the prompt in pieces
     assert [c.text for c in engine.generate(requests)] == shared
 
 
 def test_prompts_that_are_wholly_shared_leave_a_token_to_each() -> None:
-    assert decode.common([[5, 6, 7], [5, 6, 7]]) == 2
-    assert decode.common([[5, 6, 7], [5, 6]]) == 1
-    assert decode.common([[5, 6], [7]]) == 0
+    assert batch.common([[5, 6, 7], [5, 6, 7]]) == 2
+    assert batch.common([[5, 6, 7], [5, 6]]) == 1
+    assert batch.common([[5, 6], [7]]) == 0
 
 
 def test_long_answers_outgrow_the_cache_and_rows_leave_one_by_one(spec: ModelSpec, engine: LocalEngine) -> None:
@@ -319,8 +319,6 @@ def test_order_length_progress_and_duplicates(engine: LocalEngine) -> None:
 def test_a_small_token_budget_means_more_batches_and_the_same_answers(spec: ModelSpec, engine: LocalEngine) -> None:
     requests = [ask(text) for text in SENTENCES]
     assert LocalEngine(spec, token_budget=120).generate(requests) == engine.generate(requests)
-    rows = {i: decode.Row([0] * n, 20, 0.0, 1.0, 0, (), None) for i, n in enumerate([10, 50, 30, 70])}
-    assert local._packed(rows, 150) == [[3], [1, 2], [0]]
 
 
 @pytest.mark.parametrize(
