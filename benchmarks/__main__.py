@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import engine, seeds, smollm2, steps, work
+from benchmarks import endpoint, engine, flow, seeds, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
@@ -13,6 +13,8 @@ ALL = {
     "seeds": seeds.main,
     "smollm2": smollm2.main,
     "engine": engine.main,
+    "flow": flow.main,
+    "endpoint": endpoint.main,
 }
 DEFAULT = ("setup", "work", "steps", "seeds")
 OUT = Path("bench-results")
