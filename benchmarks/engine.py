@@ -30,7 +30,7 @@ TURNS = 3
 SCENES = 100
 WAVE = 2000
 SIZES = (16, 32, 64, 128)
-SHARING = 32
+SHARING = 24
 OPENING = 300
 
 Side = Callable[[int], tuple[float, float]]
@@ -99,7 +99,7 @@ def _recorded() -> list[list[Request]]:
 
 def _calls(waves: list[list[Request]]) -> dict[str, Any]:
     engine = LocalEngine(models.resolve("pocket"))
-    mine = [wave[::3] for wave in waves]
+    mine = [wave[::4] for wave in waves]
     single = [request for wave in waves for request in wave]
     single = single[:: len(single) // 100][:99]
 
@@ -178,13 +178,13 @@ def _sharing() -> list[dict[str, Any]]:
     def continuous(_: int) -> tuple[float, float]:
         config = GenerationConfig(max_new_tokens=limit, do_sample=False, eos_token_id=list(rival.ends), pad_token_id=rival.ends[0])
         paged = ContinuousBatchingConfig(page_size=32, num_blocks=512, max_batch_tokens=1024, allow_block_sharing=True)
-        return SHARING // 2, _seconds(
+        return SHARING // 3, _seconds(
             lambda: rival.model.generate_batch(
-                inputs=prompts[: SHARING // 2], generation_config=config, continuous_batching_config=paged, warmup=False
+                inputs=prompts[: SHARING // 3], generation_config=config, continuous_batching_config=paged, warmup=False
             )
         )
 
-    best, speeds = _best((8, 16, SHARING), static)
+    best, speeds = _best((8, 12, SHARING), static)
     mine = (
         f"smollm2, {models.dtype_of(spec)}, {SHARING} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens, the "
         f"first {common(prompts)} shared, answers of up to {limit} tokens"
@@ -202,7 +202,7 @@ def _sharing() -> list[dict[str, Any]]:
         "answers a second for prompts that share their beginning, beside generate_batch",
         1.0,
         mine,
-        f"model.generate_batch (continuous batching, blocks of 32 shared, 1024 tokens a step), {SHARING // 2} of these prompts",
+        f"model.generate_batch (continuous batching, blocks of 32 shared, 1024 tokens a step), {SHARING // 3} of these prompts",
         ours,
         continuous,
     )
@@ -210,21 +210,19 @@ def _sharing() -> list[dict[str, Any]]:
 
 
 def _sharing_requests(rival: _Generate) -> list[Request]:
-    """The full prompts for roles of a scene, with as many of their worked examples as make a beginning of 300 tokens."""
+    """The full prompts for the roles of a scene, the second worked example cut short, to make a beginning of 300 tokens."""
     cases = sets.cases("train", SHARING)
     scenes = [Scene(instruction=Instruction.of(case.text), draft=say.helpful(case)) for case in cases]
-    asked = [STEPS["roles"].ask(scene, Settings())[0] for scene in scenes]
-    for examples in range(0, len(asked[0].messages), 2):
-        requests = [
-            r.model_copy(
-                update={"messages": (*r.messages[: 1 + examples], r.messages[-1]), "max_tokens": 32, "json_schema": None}
-                | {"temperature": 0.0}
-            )
-            for r in asked
-        ]
-        if common(rival.prompts(requests)) >= OPENING:
-            break
-    return requests
+    asked = [STEPS["roles"].ask(scene, Settings(temperature=0.0))[0] for scene in scenes]
+    *examples, _ = asked[0].messages
+    words = 0
+    while True:
+        second = [m.model_copy(update={"content": " ".join(m.content.split()[:words])}) for m in examples[3:5]]
+        opening = (*examples[:3], *second)
+        cut = [r.model_copy(update={"messages": (*opening, r.messages[-1]), "max_tokens": 32, "json_schema": None}) for r in asked]
+        if common(rival.prompts(cut)) >= OPENING:
+            return cut
+        words += 1
 
 
 def _best(sizes: Sequence[int], run: Callable[[int], tuple[float, float]]) -> tuple[int, str]:

@@ -60,7 +60,7 @@ class Decoder:
     def run(self, rows: dict[int, Row], waiting: deque[int], budget: int, most: int) -> Iterator[tuple[int, Answer]]:
         """Answers as they finish, each with the index of its row.
 
-        Rows leave `waiting` on its left as they enter the batch, so the longest prompts should stand there. A batch has `most` rows
+        Rows leave `waiting` on its left as they enter the batch, the longest prompts first at best. A batch has `most` rows
         at most, and rows times (longest prompt + longest answer), the shared beginning left out, stays within
         `budget` tokens, unless it is one row.
         """

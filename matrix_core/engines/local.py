@@ -1,7 +1,8 @@
 """The in-process engine: a transformers model, with or without an adapter, that answers requests in batches.
 
-Identical requests are answered once. The rest is sorted by length and packed so that the cache of a batch stays within a token
-budget; a batch that is too big all the same is halved. One batch runs at a time in a process. It knows nothing of scenes.
+Identical requests are answered once. The rest enters one batch that is kept full, within a token budget for its cache; where memory
+does not suffice all the same, the rows inside start again in a batch of half the size. One batch runs at a time in a process. It
+knows nothing of scenes.
 """
 
 import hashlib
@@ -28,8 +29,8 @@ VERSION = 1
 """Raise it when the same request to the same weights gets another answer."""
 CACHE_BYTES = 2**30
 """Memory for the cache of a batch on a CPU; on a GPU half of what is free."""
-ROWS = 256
-"""Rows of a batch at most: more are no faster."""
+ROWS = 160
+"""Rows of a batch at most: more are no faster, as their cache outgrows that of a CPU."""
 
 _RUNNING = threading.Lock()
 _LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 class LocalEngine:
     """Answers requests with the model of `spec`, or with a tuned copy of it.
 
-    `adapter` is a folder that PEFT wrote; `token_budget` bounds rows times (longest prompt + longest answer) of a batch, by default
+    `adapter` is a folder that PEFT wrote; `token_budget` bounds rows times (longest prompt + longest answer) inside, by default
     to what fits into `CACHE_BYTES`. The weights are loaded with the first request. Raises UserError for an adapter that isn't one.
     """
 

@@ -2,9 +2,11 @@
 
 import json
 import threading
+from collections import deque
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -13,7 +15,7 @@ from tokenizers import models as bpe_models
 from transformers import PreTrainedTokenizerFast
 
 from matrix_core import models
-from matrix_core.engines import batch
+from matrix_core.engines import batch, decode, local
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.local import LocalEngine
 from matrix_core.errors import UserError
@@ -90,6 +92,60 @@ def test_prompts_that_are_wholly_shared_leave_a_token_to_each() -> None:
     assert batch.common([[5, 6, 7], [5, 6, 7]]) == 2
     assert batch.common([[5, 6, 7], [5, 6]]) == 1
     assert batch.common([[5, 6], [7]]) == 0
+
+
+def test_families_of_prompts_change_nothing(spec: ModelSpec, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of two families and a stray one, a prompt that begins another, in a batch too small for all of them."""
+    opened = [f"{SENTENCES[1]} {word}" for word in ("Why?", "Who are you?", "Why? The", "Now.")]
+    opened += [f"{SENTENCES[3]} {word}" for word in ("Why?", "Who?", "Where is it?")] + [SENTENCES[0]]
+    requests = [ask(text, max_tokens=n) for text, n in zip(opened, range(4, 44, 5), strict=True)]
+    prompts = Chat(models.tokenizer(spec)).encode([r.messages for r in requests])
+    found = batch.families(sorted(prompts), batch.STEM)  # type: ignore[arg-type, type-var]
+    assert sorted(len(family) for family, _ in found) == [1, 3, 4]
+    expected = [by_generate(spec, request) for request in requests]
+    assert [c.text for c in engine.generate(requests)] == expected
+    monkeypatch.setattr(local, "ROWS", 3)
+    assert [c.text for c in engine.generate(requests)] == expected
+    monkeypatch.setattr(batch, "STEM", 10_000)
+    assert [c.text for c in engine.generate(requests)] == expected
+
+
+def test_families_are_neighbours_that_share_half() -> None:
+    prompts = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 9, 9, 9, 9], [7], [8, 8]]
+    assert batch.families(prompts, 2) == [(range(0, 2), 3), (range(2, 3), 6), (range(3, 4), 1), (range(4, 5), 2)]
+    assert batch.families(prompts[:2], 4) == [(range(0, 1), 4), (range(1, 2), 4)]
+    assert batch.arranged([[8], *prompts[:2], [1, 2, 3, 5, 6]]) == [3, 1, 2, 0]
+    assert batch.arranged([]) == []
+
+
+def test_waiting_rows_enter_while_others_go_on(spec: ModelSpec, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of four stays full until nobody waits, whether answers are greedy, sampled or bound, and they stay the same."""
+    requests = [
+        ask(
+            f"{SENTENCES[i % 4]} {i}",
+            max_tokens=3 + 7 * (i % 5),
+            temperature=0.9 * (i % 2),
+            seed=i,
+            json_schema=ROLE if i % 3 else None,
+        )
+        for i in range(24)
+    ]
+    expected = engine.generate(requests)
+    full: list[tuple[int, int]] = []
+    advance = batch.Batch.advance
+
+    def watched(self: batch.Batch, tokens: torch.Tensor, alive: np.ndarray) -> torch.Tensor:
+        full.append((int(alive.sum()), len(alive)))
+        return advance(self, tokens, alive)
+
+    monkeypatch.setattr(batch.Batch, "advance", watched)
+    monkeypatch.setattr(local, "ROWS", 4)
+    assert engine.generate(requests) == expected
+    assert max(places for _, places in full) == 4
+    steps = sum(c.completion_tokens + (c.finish_reason == "stop") for c in expected)
+    assert sum(alive for alive, _ in full) <= steps  # every step of a row says a token
+    last = max(i for i, (alive, places) in enumerate(full) if places == 4)
+    assert all(alive == 4 for alive, _ in full[: last + 1])
 
 
 def test_long_answers_outgrow_the_cache_and_rows_leave_one_by_one(spec: ModelSpec, engine: LocalEngine) -> None:
@@ -316,9 +372,49 @@ def test_order_length_progress_and_duplicates(engine: LocalEngine) -> None:
     assert engine.generate([]) == []
 
 
-def test_a_small_token_budget_means_more_batches_and_the_same_answers(spec: ModelSpec, engine: LocalEngine) -> None:
+def test_a_small_token_budget_means_fewer_rows_and_the_same_answers(
+    spec: ModelSpec, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requests = [ask(text) for text in SENTENCES]
-    assert LocalEngine(spec, token_budget=120).generate(requests) == engine.generate(requests)
+    expected = engine.generate(requests)
+    held: list[int] = []
+    advance = batch.Batch.advance
+
+    def watched(self: batch.Batch, tokens: torch.Tensor, alive: np.ndarray) -> torch.Tensor:
+        held.append(int(self._cache.filled.sum() + alive.sum()))
+        return advance(self, tokens, alive)
+
+    monkeypatch.setattr(batch.Batch, "advance", watched)
+    assert LocalEngine(spec, token_budget=120).generate(requests) == expected
+    assert max(held) <= 120
+
+
+def test_what_a_batch_can_hold() -> None:
+    rows = {i: decode.Row([0] * n, 20, 0.0, 1.0, 0, (), None) for i, n in enumerate([70, 50, 30, 10])}
+    free = np.array([-1])
+    waiting = deque(rows)
+    assert decode._entering(rows, waiting, free, 150, 9, 0) == [0]  # two rows of 70 + 20 would be too much
+    assert decode._entering(rows, waiting, free, 150, 9, 0) == [1, 2]
+    assert decode._entering(rows, waiting, np.array([1, -1]), 150, 9, 0) == [3]
+    assert decode._entering(rows, deque(rows), free, 150, 9, 25) == [0, 1]  # of what they share no row has a copy
+    assert decode._entering(rows, deque(rows), free, 1, 9, 0) == [0]
+    assert decode._entering(rows, deque(rows), free, 1000, 2, 0) == [0, 1]
+
+
+def test_a_shared_beginning_that_cannot_be_read_fails_its_wave_and_no_other(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = Message(role="system", content=SENTENCES[1])
+    requests = [Request(messages=(system, Message(role="user", content=text)), max_tokens=24) for text in SENTENCES]
+    expected = engine.generate(requests)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch.Batch, "_append", fails)
+        assert all("allocate memory" in str(c.error) for c in engine.generate(requests))
+    assert engine.generate(requests) == expected
 
 
 @pytest.mark.parametrize(
