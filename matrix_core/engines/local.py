@@ -25,7 +25,7 @@ from matrix_core.engines.decode import Answer, Decoder, Row
 from matrix_core.models import ModelSpec
 from matrix_core.request import Completion, Request
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same request to the same weights gets another answer."""
 CACHE_BYTES = 2**30
 """Memory for the cache of a batch on a CPU; on a GPU half of what is free."""
