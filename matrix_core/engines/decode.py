@@ -123,7 +123,7 @@ class Decoder:
                 if text is None:
                     text = self._chat.decode([said[place, :length].tolist()])[0]
                 yield int(seats[place]), _answer(rows[seats[place]], text, length, bool(natural[place]))
-                seats[place] = -1
+                seats[place], steps[place] = -1, 0  # it is stepped on until somebody enters, which must not lead out of `said`
 
     def _closing(self, stops: Sequence[tuple[str, ...]]) -> tuple[Bits, dict[tuple[str, ...], int]]:
         """(kinds of stop, vocabulary): may this token complete one of these strings? Only then is a row's text looked at.

@@ -148,6 +148,20 @@ def test_waiting_rows_enter_while_others_go_on(spec: ModelSpec, engine: LocalEng
     assert all(alive == 4 for alive, _ in full[: last + 1])
 
 
+def test_a_row_that_reaches_the_longest_limit_leaves_those_that_entered_later_alone(
+    spec: ModelSpec, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of sixteen ends at the very last step that there is room for, too few for others to enter in its place at once."""
+    asked = [ask(f"Tell me about {n}.", max_tokens=12 if n == 10 or n > 15 else 5) for n in range(31)]
+    alone = [by_generate(spec, request) for request in asked]
+    monkeypatch.setattr(local, "ROWS", 16)
+    monkeypatch.setattr(local, "arranged", lambda prompts: range(len(prompts)))
+    completions = engine.generate(asked)
+    assert [completion.error for completion in completions] == [None] * len(asked)
+    assert [completion.text for completion in completions] == alone
+    assert completions[10].completion_tokens == 12
+
+
 def test_long_answers_outgrow_the_cache_and_rows_leave_one_by_one(spec: ModelSpec, engine: LocalEngine) -> None:
     requests = [ask(text, max_tokens=n) for text, n in zip(SENTENCES * 3, range(3, 183, 15), strict=True)]
     answers = engine.generate(requests)
