@@ -17,6 +17,7 @@ from transformers import ContinuousBatchingConfig, GenerationConfig
 from benchmarks.steps import play
 from matrix_core import models
 from matrix_core.engines import local
+from matrix_core.engines.base import Finished, Progress
 from matrix_core.engines.batch import common
 from matrix_core.engines.chat import Chat
 from matrix_core.engines.local import LocalEngine
@@ -45,9 +46,11 @@ class _Recorder:
         self.waves: list[list[Request]] = []
         self._engine = engine
 
-    def generate(self, requests: Sequence[Request], progress: Any = None) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
+    ) -> list[Completion]:
         self.waves.append(list(requests))
-        return self._engine.generate(requests, progress)
+        return self._engine.generate(requests, progress, finished)
 
 
 class _Generate:
@@ -110,7 +113,7 @@ def _calls(waves: list[list[Request]]) -> dict[str, Any]:
         part = single[turn::TURNS]
         return len(part), _seconds(lambda: [engine.generate([request]) for request in part])
 
-    distinct = sum(len({local._identity(request) for request in wave}) for wave in mine)
+    distinct = sum(len({request.identity() for request in wave}) for wave in mine)
     return _row(
         "calls of real scenes a second",
         10.0,
@@ -123,7 +126,7 @@ def _calls(waves: list[list[Request]]) -> dict[str, Any]:
 
 def _wave(waves: list[list[Request]]) -> dict[str, Any]:
     spec = models.resolve("pocket")
-    distinct = {local._identity(request): request for wave in waves for request in wave}
+    distinct = {request.identity(): request for wave in waves for request in wave}
     requests = [request.model_copy(update={"json_schema": None}) for request in distinct.values()][:WAVE]
     engine, rival = LocalEngine(spec), _Generate(spec)
     prompts = rival.prompts(requests)
@@ -234,7 +237,8 @@ def _best(sizes: Sequence[int], run: Callable[[int], tuple[float, float]]) -> tu
 
 def _row(what: str, bound: float, ours_is: str, theirs_is: str, ours: Side, theirs: Side) -> dict[str, Any]:
     """Let both sides take turns, the first in every other turn."""
-    ours_rates, theirs_rates = [], []
+    ours_rates: list[float] = []
+    theirs_rates: list[float] = []
     for turn in range(TURNS):
         for side, rates in ((ours, ours_rates), (theirs, theirs_rates))[:: 1 if turn % 2 else -1]:
             amount, seconds = side(turn)

@@ -16,7 +16,8 @@ import typer
 from typer.main import get_command
 
 from flows import journal_command, store_commands
-from flows.options import RunOptions, find_run, locate_run
+from flows.finding import find_run, locate_run
+from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
 from tasks.inputs import printable
 from tasks.store import open_store

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.store_commands import DEFAULT, print_table
+from flows.finding import DEFAULT_STORE
+from flows.store_commands import print_table
 from matrix_core.errors import UserError
 
 HELP = """Completions that models have given and no finished task holds yet: what an interrupted run goes on from.
@@ -18,8 +19,8 @@ _Export = Annotated[str | None, typer.Option("--export", metavar="FILE", help="w
 
 def journal(
     store: Annotated[
-        str, typer.Option("--store", metavar="URI", help=f"whose journal (default {DEFAULT})", show_default=False)
-    ] = DEFAULT,
+        str, typer.Option("--store", metavar="URI", help=f"whose journal (default {DEFAULT_STORE})", show_default=False)
+    ] = DEFAULT_STORE,
     export: _Export = None,
     json_: Annotated[bool, typer.Option("--json", help="print the table as JSON")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")] = False,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 import tasks
+from flows.finding import DEFAULT_STORE, find_run, locate_run
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
 from matrix_core.scene import Settings
@@ -82,7 +83,7 @@ class RunOptions(BaseModel):
     instructions: str | None = Field(None, description="file with instructions (jsonl, csv, parquet, txt), '-' for standard input")
     model: str = Field("pocket", description="pocket, smollm2, a name on the hub, or a folder")
     endpoint: tuple[str, ...] = Field((), description="URL of an OpenAI-compatible server that answers for the model; repeatable")
-    store: str = Field("./matrix-runs", description="what keeps what runs make: a folder, or s3://bucket/prefix")
+    store: str = Field(DEFAULT_STORE, description="what keeps what runs make: a folder, or s3://bucket/prefix")
     scenes: int | None = _count("scenes", None, f"how many instructions to play (default {EMBEDDED_SCENES} for pocket, else all)")
     roles: int = _count("roles", 3, "people in a scene besides the one who asks")
     steps: int = _count("steps", 3, "steps of the plan that is acted out")
@@ -283,39 +284,6 @@ class RunOptions(BaseModel):
         except MissingError:
             return True
         return False
-
-
-def locate_run(run: str, store: str | None) -> tuple[str, str]:
-    """(store, run id) of a run named by its id, or by the URI that the command printed. Raises UserError."""
-    uri, runs, run_id = run.rstrip("/").rpartition("/runs/")
-    if not runs:
-        return (RunOptions.model_fields["store"].default if store is None else store), check_run_id(run)
-    if store is not None:
-        raise UserError(f"run {run} names its store itself: leave --store out")
-    return uri, check_run_id(run_id)
-
-
-def find_run(store: Store, run_id: str) -> str:
-    """The run id, if that run is in the store. Raises UserError that lists close ones."""
-    runs = store.runs()
-    if run_id not in runs:
-        raise UserError(f"no run {run_id} in {store.uri}: {suggest(run_id, runs, 'matrix-align run makes one')}")
-    return run_id
-
-
-def suggest(wanted: str, there: Sequence[str], otherwise: str) -> str:
-    """What to say to somebody who named something that isn't there: the closest names, else the first, else `otherwise`."""
-    from difflib import get_close_matches
-
-    if not there:
-        return otherwise
-    starting = [name for name in there if name.startswith(wanted)]
-    close = starting or get_close_matches(wanted, there, n=3, cutoff=0.5)
-    return (
-        f"did you mean {' or '.join(close[:3])}?"
-        if close
-        else f"there are {', '.join(there[:5])}{', ...' if len(there) > 5 else ''}"
-    )
 
 
 def _digest(value: Any) -> str:

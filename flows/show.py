@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from flows.options import find_run, suggest
+from flows.finding import find_run, suggest
 from matrix_core.errors import UserError
 from matrix_core.scene import Scene
 from tasks.inputs import printable

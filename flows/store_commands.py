@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.options import RunOptions
+from flows.finding import DEFAULT_STORE
 from matrix_core.errors import UserError
 from tasks.store import open_store
 
 app = typer.Typer(help="Try out a store, or delete what is no longer wanted.")
 
-DEFAULT: str = RunOptions.model_fields["store"].default
 _MOST = 1_000_000
 
 
@@ -58,8 +57,8 @@ it may be used beside running flows."""
 def _prune(
     keep_runs: Annotated[str, typer.Option("--keep-runs", metavar="N", help="keep the N runs that were written to last")],
     store: Annotated[
-        str, typer.Option("--store", metavar="URI", help=f"the store (default {DEFAULT})", show_default=False)
-    ] = DEFAULT,
+        str, typer.Option("--store", metavar="URI", help=f"the store (default {DEFAULT_STORE})", show_default=False)
+    ] = DEFAULT_STORE,
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")] = False,
 ) -> None:

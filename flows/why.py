@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.options import suggest
+from flows.finding import suggest
 from matrix_core.errors import UserError
 from tasks.inputs import printable
 from tasks.runs import Done, Evaluated, Simulated, Tuned, recall

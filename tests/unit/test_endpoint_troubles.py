@@ -202,21 +202,25 @@ def test_another_server_takes_over_from_one_that_asks_for_time_and_with_none_the
         EndpointEngine([away.url], "m").generate(asks(1, 2))
 
 
-def test_a_server_that_bears_little_answers_all_in_the_end(start: Start) -> None:
-    """It refuses whatever goes beyond four at a time."""
+def test_a_server_that_refuses_is_asked_for_less_at_a_time(start: Start) -> None:
+    """Sixteen come at first. After 64 refusals it is asked for one, and a little more after each window that went well."""
+    refused, crowd = 64, []
 
-    def narrow(number: int, prompt: str) -> str:
-        if server.in_flight > 4:
-            refused.append(number)
-            return "429"
-        time.sleep(0.005)  # what takes time at a server
-        return "good"
+    def full(number: int, prompt: str) -> str:
+        crowd.append(server.in_flight)
+        if number < 16:
+            server.wait(lambda: len(server.arrivals) >= 16)
+        if number == refused:
+            with server.changed:  # time enough for as many as at first to come
+                server.changed.wait_for(lambda: server.in_flight > 9, 0.5)
+        return "429" if number < refused else "good"
 
-    refused: list[int] = []
-    server = start(narrow)
-    engine = EndpointEngine([server.url], "m", Policy(pause=0.02, longest_pause=0.1, tries=100))
-    assert [a.text for a in engine.generate(asks(*range(300)))] == echoes(*range(300))
-    assert engine.troubles["429"] == len(refused) > 0
+    server = start(full)
+    engine = EndpointEngine([server.url], "m", Policy(start=16, pause=0.02, longest_pause=0.1, tries=100))
+    assert [a.text for a in engine.generate(asks(*range(100)))] == echoes(*range(100))
+    assert engine.troubles["429"] == refused
+    assert max(crowd[:16]) == 16
+    assert max(crowd[refused : refused + 6]) <= 9
 
 
 @pytest.mark.parametrize("budget", [Budget(max_tokens=1000), Budget(price=(10.0, 30.0), max_cost=0.016)])

@@ -4,11 +4,13 @@ import io
 import json
 import socket
 import sys
+from typing import get_args
 
 import pytest
 
-from flows.options import RunOptions
+from flows.options import Refreshable, RunOptions
 from matrix_core.errors import UserError
+from matrix_core.steps import STEPS
 from tasks.store import open_store
 
 
@@ -151,3 +153,7 @@ def test_a_larger_budget_is_the_same_run_and_travels_as_json(given):
     assert rich.run == RunOptions.of(**given).run
     assert (rich.budget.price, rich.budget.max_cost, rich.budget.max_tokens) == ((0.15, 0.6), 2.5, 1000)
     assert RunOptions.of(**json.loads(rich.model_dump_json())) == rich
+
+
+def test_every_step_and_every_other_cached_task_can_be_refreshed():
+    assert {*get_args(Refreshable)} == {*STEPS, "instructions", "examples", "fine-tune", "answers", "verdicts"}
