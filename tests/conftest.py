@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -12,19 +11,9 @@ import pytest
 from tests.s3_server import BUCKET, S3Server, s3_server
 
 
-def pytest_configure() -> None:
-    """Prefect reads its settings when it is imported: its database lies in a folder of the tests' own, and it may start slowly.
-
-    So does what the program keeps in the user's cache.
-    """
-    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="matrix-align-tests-")
-    os.environ["XDG_CACHE_HOME"] = os.environ["PREFECT_HOME"] + "/cache"
-    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
-
-
 def pytest_unconfigure() -> None:
-    """Nothing is left of it."""
-    shutil.rmtree(os.environ.pop("PREFECT_HOME"), ignore_errors=True)
+    """Nothing is left of what tests kept elsewhere."""
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
