@@ -10,7 +10,7 @@ align: setup
 	$(BIN)/matrix-align run $(ARGS)
 
 test: setup lint types arrows
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(READY)
 

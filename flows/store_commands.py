@@ -71,7 +71,7 @@ def _prune(
     planned = plan(opened, keep)
     _show(planned, opened.uri)
     if not planned.all:
-        print("nothing to delete")
+        print("nothing to delete" if planned.kept else f"nothing to delete: there are no runs in {opened.uri}")
         return
     if not yes:
         if not sys.stdin.isatty():

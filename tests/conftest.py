@@ -11,6 +11,11 @@ import pytest
 from tests.s3_server import BUCKET, S3Server, s3_server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file is begun first, so that the other process has enough to do until it ends."""
+    items.sort(key=lambda item: item.path.name != "test_service.py")
+
+
 def pytest_unconfigure() -> None:
     """Nothing is left of what tests kept elsewhere."""
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

@@ -21,7 +21,7 @@ from tests.flows.conftest import QUESTIONS
 from tests.s3_server import BUCKET
 from tests.service import Service, serving, until
 
-FORM = {"Scenes": 24, "Roles": 2, "Steps": 2, "Questions": QUESTIONS}
+FORM = {"Scenes": 16, "Roles": 2, "Steps": 1, "Questions": QUESTIONS}
 STORE = f"s3://{BUCKET}/service"
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium or chrome on the PATH")
