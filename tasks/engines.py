@@ -34,13 +34,13 @@ def engine(model: Model) -> Engine:
         from matrix_core.engines.endpoint import EndpointEngine
 
         return EndpointEngine(model.endpoints, model.name)
-    from matrix_core.engines.local import LocalEngine
+    from matrix_core.engines.spread import SpreadEngine
 
     if model.adapter is None:
-        return LocalEngine(models.resolve(model.name))
+        return SpreadEngine(models.resolve(model.name))
     folder = Path(_scratch().name, model.adapter.sha256)
     open_store(model.store).get_folder(model.adapter, folder)
-    return LocalEngine(models.resolve(model.name), adapter=folder)
+    return SpreadEngine(models.resolve(model.name), adapter=folder)
 
 
 @cache

@@ -1,0 +1,173 @@
+"""The in-process engine in several processes at a time, for small models on a CPU.
+
+The steps of a small model are too short to be divided among threads: two processes of one thread each answer more than one process
+of two. They are other Python processes (`matrix_core.engines.helper`), started with the first large batch, shared by all engines
+of this process, and used from when they are up. Answers are the same wherever they are made: no row depends on those beside it.
+"""
+
+import atexit
+import logging
+import pickle
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from matrix_core.engines.base import Finished, Progress
+from matrix_core.engines.local import LocalEngine
+from matrix_core.models import ModelSpec
+from matrix_core.request import Completion, Request
+
+SMALL_BYTES = 2**26
+"""Weights of at most so many bytes are small: larger ones keep all threads busy in one process."""
+SHARE = 48
+"""Requests for each process at least; fewer are answered sooner in fewer."""
+PROCESSES = 8
+"""At most: each takes about half a gigabyte."""
+
+_ANSWERING = threading.Lock()
+_LOG = logging.getLogger(__name__)
+
+
+class SpreadEngine:
+    """As `LocalEngine`, in `processes` processes, this one among them; by default in one for each of torch's threads.
+
+    A model that is not small, or not on a CPU, stays in this one.
+    """
+
+    def __init__(self, spec: ModelSpec, adapter: Path | None = None, processes: int | None = None) -> None:
+        self._spec, self._adapter = spec, adapter
+        self._own = LocalEngine(spec, adapter)
+        self.fingerprint = self._own.fingerprint
+        small = sum(file.stat().st_size for file in Path(spec.path).glob("*.safetensors")) <= SMALL_BYTES
+        on_cpu = not torch.cuda.is_available()
+        self._processes = (processes or min(torch.get_num_threads(), PROCESSES)) if small and on_cpu else 1
+
+    def count_tokens(self, request: Request) -> int:
+        """Length of the prompt in tokens. Raises ValueError if the model's template can't render it."""
+        return self._own.count_tokens(request)
+
+    def generate(
+        self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
+    ) -> list[Completion]:
+        """One completion a request, in the same order; a request that fails gets one with an error."""
+        count = min(self._processes, len(requests) // SHARE)
+        if count < 2:
+            return self._own.generate(requests, progress, finished)
+        out: dict[int, Completion] = {}
+        telling = threading.Lock()
+
+        def tell(index: int, completion: Completion) -> None:
+            with telling:
+                out[index] = completion
+                if finished:
+                    finished(index, completion)
+                if progress:
+                    progress(1, completion.completion_tokens)
+
+        def answer(indices: Sequence[int]) -> None:
+            self._own.generate([requests[i] for i in indices], finished=lambda i, completion: tell(indices[i], completion))
+
+        with _ANSWERING, _one_thread():
+            helpers = _ready(count - 1)
+            shares = [range(first, len(requests), len(helpers) + 1) for first in range(len(helpers) + 1)]
+            with ThreadPoolExecutor(len(shares)) as pool:
+                theirs = [
+                    pool.submit(helper.answer, (self._spec, self._adapter, [requests[i] for i in share]), share, tell)
+                    for helper, share in zip(helpers, shares[1:], strict=True)
+                ]
+                try:
+                    answer(shares[0])
+                except BaseException:
+                    _end(helpers)  # nobody waits for what they were asked
+                    raise
+            try:
+                for one in theirs:
+                    one.result()
+            except BaseException:
+                _end(helpers)
+                raise
+            if left := [index for index in range(len(requests)) if index not in out]:  # a helper died
+                answer(left)
+        return [out[index] for index in range(len(requests))]
+
+
+class _Helper:
+    """Another process: not up yet, up, or gone by itself, which is then not tried again."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "matrix_core.engines.helper"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._in: Any = self._process.stdin
+        self._out: Any = self._process.stdout
+        self._begun = False
+        self._gone = False
+
+    def is_up(self) -> bool:
+        """Whether it can be asked by now."""
+        if not self._begun and select.select([self._out], [], [], 0)[0]:
+            self._begun = True
+            self._said()
+        return self._begun and not self._gone
+
+    def answer(self, asked: Any, places: Sequence[int], tell: Callable[[int, Completion], None]) -> None:
+        """Have it answer, and tell each answer with its place. Ends early if the process does."""
+        try:
+            pickle.dump(asked, self._in)
+            self._in.flush()
+        except OSError:
+            self._gone = True
+        while not self._gone and (said := self._said()) is not None:
+            index, completion = said
+            tell(places[index], completion)
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+    def _said(self) -> Any:
+        try:
+            return pickle.load(self._out)  # noqa: S301 - from a process of our own
+        except (EOFError, pickle.UnpicklingError):
+            self._gone = True
+            _LOG.warning("a process that answers requests has ended; the others go on")
+            return None
+
+
+_helpers: list[_Helper] = []
+
+
+def _ready(count: int) -> list[_Helper]:
+    """Those of `count` helpers that are up."""
+    while len(_helpers) < count:
+        _helpers.append(_Helper())
+    return [helper for helper in _helpers[:count] if helper.is_up()]
+
+
+def _end(helpers: Sequence[_Helper]) -> None:
+    for helper in helpers:
+        helper.end()
+        _helpers.remove(helper)
+
+
+@atexit.register
+def _end_all() -> None:
+    _end([*_helpers])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
