@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
 from matrix_core import models
+from matrix_core.engines import spread
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.errors import RunError, UserError
 from matrix_core.models import ModelSpec, half_precision
@@ -46,6 +47,7 @@ def train(
 ) -> TuningResult:
     """The loop itself; see `tuning.tune`. Works on a copy of the model of its own, so that loaded engines stay as they are."""
     began = time.monotonic()
+    spread.rest()
     torch.set_flush_denormal(True)
     disable_progress_bar()
     set_seed(settings.seed)

@@ -163,6 +163,12 @@ def _end_all() -> None:
     _end([*_helpers])
 
 
+def rest() -> None:
+    """Give back what the other processes take, once they are done; the next large batch starts them again."""
+    with _ANSWERING:
+        _end_all()
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()

@@ -34,7 +34,7 @@ def engine(alone):
         assert time.monotonic() < deadline, "it does not come up"
         time.sleep(0.05)
     yield engine
-    spread._end_all()
+    spread.rest()
 
 
 def helper() -> psutil.Process:
