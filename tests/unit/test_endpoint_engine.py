@@ -16,6 +16,7 @@ from matrix_core.engines.local import LocalEngine
 from matrix_core.errors import UserError
 from matrix_core.request import Message, Request
 from tests import tiny
+from tests.service import until
 
 SCHEMA = {
     "type": "object",
@@ -47,6 +48,7 @@ def served(folder: Path) -> Iterator[str]:
 
     port = free_port()
     server = Serve(force_model=str(folder), device="cpu", host="127.0.0.1", port=port, non_blocking=True)
+    until(lambda: server.server.started)  # it listens a little after it has been made
     yield f"http://127.0.0.1:{port}/v1"
     server.kill_server()
 

@@ -1,6 +1,8 @@
 """The in-process engine in several processes, real ones, on the embedded model."""
 
 import os
+import subprocess
+import sys
 import time
 
 import psutil
@@ -73,6 +75,21 @@ def test_what_a_callback_raises_ends_it_and_the_next_call_is_not_answered_with_w
         engine.generate(REQUESTS, finished=fail)
     other = REQUESTS[::-1]
     assert engine.generate(other) == alone[::-1]
+
+
+def test_when_this_process_is_killed_the_other_ends_by_itself():
+    program = (
+        "from tests.unit.test_spread_engine import *\n"
+        "engine = SpreadEngine(POCKET, processes=2)\n"
+        "engine.generate(REQUESTS)\n"
+        "print(helper().pid, flush=True)\n"
+        "while True: engine.generate(REQUESTS)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None
+        other = psutil.Process(int(asking.stdout.readline()))
+        asking.kill()
+    other.wait(60)
 
 
 def test_few_requests_and_large_models_stay_in_this_process(alone, monkeypatch):
