@@ -29,8 +29,8 @@ SMALL_BYTES = 2**26
 """Weights of at most so many bytes are small: larger ones keep all threads busy in one process."""
 SHARE = 48
 """Requests for each process at least; fewer are answered sooner in fewer."""
-PROCESSES = 8
-"""At most: each takes about half a gigabyte."""
+PROCESSES = 4
+"""At most: each takes about a gigabyte."""
 
 _ANSWERING = threading.Lock()
 _LOG = logging.getLogger(__name__)
