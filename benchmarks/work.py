@@ -18,20 +18,7 @@ def setup() -> dict[str, float]:
     """Seconds that a new virtual environment takes, with everything pinned."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [
-            f"{folder}/bin/python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-compile",
-            "--constraint",
-            "constraints.txt",
-            "--editable",
-            ".[dev]",
-        ]
-        subprocess.run(pip, check=True, cwd=ROOT, stdout=sys.stderr)
+        subprocess.run(["make", "setup", f"VENV={folder}/venv"], check=True, cwd=ROOT, stdout=sys.stderr)
         seconds = time.time() - began
     print(f"set-up: {seconds:.0f} s")
     return {"seconds": seconds}
