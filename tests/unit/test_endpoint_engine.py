@@ -1,7 +1,6 @@
 """The endpoint engine against `transformers serve`, a real server of others, and against a stand-in for servers that misbehave."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from matrix_core.engines.local import LocalEngine
 from matrix_core.errors import UserError
 from matrix_core.request import Message, Request
 from tests import tiny
+from tests.s3_server import free_port
 from tests.service import until
 
 SCHEMA = {
@@ -28,12 +28,6 @@ SCHEMA = {
 
 def ask(text: str, **how: object) -> Request:
     return Request(messages=(Message(role="user", content=text),), **{"max_tokens": 16, **how})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
