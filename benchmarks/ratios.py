@@ -83,3 +83,8 @@ def _place(row: dict[str, Any]) -> dict[str, Any]:
         "colour": "#1a7f4b" if row["reached"] else "#b3261e",
         "said": f"{row['ratio']:.3g} {'≥' if row['at_least'] else '≤'} {row['bound']:g}",
     }
+
+
+def seconds(measured: Sequence[float]) -> str:
+    """The median, for people."""
+    return f"{statistics.median(measured):.3g} s"

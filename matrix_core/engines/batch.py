@@ -108,7 +108,7 @@ class Batch:
         width = max(64, self._prefill // len(texts)) if self.refills else longest
         for start in range(before, before + longest, width):
             piece = slice(start, min(start + width, before + longest))
-            self._forward(ids[:, piece.start - before : piece.stop - before], mask[:, : piece.stop], position[:, piece], cache)
+            self._forward(ids[:, piece.start - before : piece.stop - before], mask[:, : piece.stop], position[:, piece], cache, 0)
         return mask
 
     def advance(self, tokens: torch.Tensor, alive: np.ndarray[Any, np.dtype[np.bool_]]) -> torch.Tensor:
@@ -118,18 +118,26 @@ class Batch:
             living = torch.from_numpy(alive).to(self._mask.device)
             self._mask = torch.cat([self._mask, living[:, None]], dim=1)
             position = (self._mask.sum(1, keepdim=True) - 1).clamp(min=0)
-            return self._forward(tokens[:, None], self._mask, position, cache)
+            return self._forward(tokens[:, None], self._mask, position, cache, 1)[:, 0]
         cache.step(tokens.device)
         with stepping(cache):
-            logits = self._forward(tokens[:, None], None, cache.at[:, None] + self.shared, cache)
+            logits = self._forward(tokens[:, None], None, cache.at[:, None] + self.shared, cache, 1)[:, 0]
         cache.filled += alive
         return logits
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor | None, position: torch.Tensor, cache: Any) -> torch.Tensor:
-        """(B, n) new tokens at (B, n) positions, (B, all that the cache holds then) mask -> (B, V) logits behind the last."""
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, position: torch.Tensor, cache: Any, wanted: int
+    ) -> torch.Tensor:
+        """(B, n) new tokens at (B, n) positions, (B, all that the cache holds then) mask -> (B, wanted, V) logits of the last."""
         logits: torch.Tensor = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            cache=cache,
+            use_cache=True,
+            # As indices, since 0 as a number means all of them.
+            logits_to_keep=torch.arange(ids.shape[1] - wanted, ids.shape[1], device=ids.device),
+        ).logits
         return logits
 
 
