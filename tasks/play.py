@@ -20,7 +20,7 @@ from tasks import keys, memo, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.journals import journalled
-from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
+from tasks.scenes_io import PARQUET, dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 
@@ -111,7 +111,7 @@ def open_shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
 
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
-    reference = open_store(play.store).put(dump_scenes(scenes), ".jsonl.gz")
+    reference = open_store(play.store).put(dump_scenes(scenes), PARQUET)
     due = simulation.next_wave(scenes, play.settings)
     if due is None:
         return Shard(index=index, scenes=reference, count=len(scenes), due=None)
@@ -144,7 +144,8 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
-    known = {} if play.refresh == step else memo.recall(store, step, parts, turn)
+    before = memo.hashes(turn)
+    known = {} if play.refresh == step else memo.recall(store, step, parts, before)
     outcome = waves.run(
         STEPS[step],
         [scene for scene in turn if scene.id not in known],
@@ -168,7 +169,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected.sort(key=lambda row: str(row["id"]))
     aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
     after = _shard(play, shard.index, kept)
-    memo.write(store, step, parts, turn, memo.Note(before=shard.scenes, after=after.scenes, set_aside=aside))
+    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside))
     showing.note(
         f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
         f"{len(rejected)} scenes set aside; {why}"
