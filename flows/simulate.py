@@ -15,6 +15,7 @@ from tasks.instructions import admit, divide
 from tasks.journals import at_once
 from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, Shard, open_shard
 from tasks.runs import Simulated, each_scene, keep, publish_quarantine, publish_scenes
+from tasks.scenes_io import PARQUET, dump_instructions, load_instructions
 from tasks.spending import metered
 
 SHARD_SIZE = 1024
@@ -30,13 +31,14 @@ def simulate(options: RunOptions) -> None:
     play = Play(store=store.uri, model=model, settings=options.settings, refresh=options.refresh)
     to_play, held_out = divide(inputs.instructions, options.scenes, options.seed, play.settings.style)
     set_aside = [(row.text, row.reason) for row in inputs.rejected]
-    admitted, known = call(admit, store.uri, play, to_play, set_aside, refresh=options.refresh == "instructions")
+    asked = store.put(dump_instructions(to_play), PARQUET)
+    admitted, known = call(admit, store.uri, play, asked, set_aside, refresh=options.refresh == "instructions")
     records: list[tuple[Record, bool]] = [(admitted.record, known)]
     finished: list[Shard] = []
-    shards = shards_of(admitted.instructions)
+    shards = shards_of(load_instructions(store.get(admitted.instructions)))
     with (
         metered(store, options.run, engine(model), options.budget) as note_spent,
-        progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)),
+        progress.stage("simulate", total=sum(map(len, shards)) * waves_expected(options)),
     ):
 
         def play_shard(index: int) -> tuple[list[tuple[Record, bool]], Shard]:

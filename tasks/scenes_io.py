@@ -1,7 +1,7 @@
-"""Scenes, examples and plain rows as bytes. Equal rows, equal bytes.
+"""Instructions, scenes, examples and plain rows as bytes. Equal rows, equal bytes.
 
-Scenes and examples lie in the store as Parquet, and as JSON lines where people open them. Plain rows, of which no two need have the
-same fields, are JSON lines everywhere, gzipped for the store.
+The first three lie in the store as Parquet; scenes also as JSON lines, for people. Plain rows, of which no two need have the same
+fields, are JSON lines everywhere, gzipped for the store.
 """
 
 import gzip
@@ -15,13 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from matrix_core.errors import RunError
-from matrix_core.scene import Example, Scene
+from matrix_core.scene import Example, Instruction, Scene
 from tasks.columns import from_parquet, to_parquet
 
 Row = TypeVar("Row", bound=BaseModel)
 
 PARQUET = ".parquet"
-"""The suffix of scenes and examples in the store."""
+"""The suffix of instructions, scenes and examples in the store."""
 
 
 def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
@@ -82,6 +82,16 @@ def dump_scenes(scenes: Sequence[Scene]) -> bytes:
 def load_scenes(data: bytes) -> list[Scene]:
     """The scenes that `dump_scenes` packed."""
     return from_parquet(data, Scene)
+
+
+def dump_instructions(instructions: Sequence[Instruction]) -> bytes:
+    """Instructions, packed for the store."""
+    return to_parquet(instructions, Instruction)
+
+
+def load_instructions(data: bytes) -> list[Instruction]:
+    """The instructions that `dump_instructions` packed."""
+    return from_parquet(data, Instruction)
 
 
 def dump_examples(examples: Sequence[Example]) -> bytes:
