@@ -73,15 +73,16 @@ def telling(scenes: Iterable[Scene]) -> list[Scene]:
         lambda s: not s.harmed,
         lambda s: bool(s.harmed),
     )
-    # One pass, since there may be more than fit into memory: for each wish enough that others may take some of them before.
-    met, finished = [0] * (len(wanted) + 1), []
-    for scene in scenes:
-        if scene.refined is None:
-            continue
-        met_here = [wish(scene) for wish in wanted] + [True]
-        if any(meets and count <= 2 * STORIES for meets, count in zip(met_here, met, strict=True)):
-            finished.append(scene)
-        met = [count + meets for meets, count in zip(met_here, met, strict=True)]
+    # One pass, since there may be more than fit into memory: for each wish so many that others may take some of them before.
+    wishes: tuple[Callable[[Scene], bool], ...] = (*wanted, lambda s: True)
+    missing, finished = [2 * STORIES] * len(wishes), []
+    for scene in (scene for scene in scenes if scene.refined is not None):
+        met = [i for i, wish in enumerate(wishes) if missing[i] and wish(scene)]
+        for i in met:
+            missing[i] -= 1
+        finished += [scene] if met else []
+        if not any(missing):
+            break
     chosen: list[Scene] = []
     for wish in wanted:
         first = next((scene for scene in finished if scene not in chosen and wish(scene)), None)
