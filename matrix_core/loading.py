@@ -5,18 +5,20 @@ and would be done again and again: several times while they are imported, then o
 """
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """What is loaded within is there for good. Meant for what is done once a process: other objects of that moment stay too."""
-    collecting = gc.isenabled()
+    """If anything is imported within, it is there for good, and so is whatever else the process holds at that moment."""
+    collecting, there = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) > there:
+            gc.freeze()
         if collecting:
             gc.enable()

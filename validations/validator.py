@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from matrix_core.loading import loading
@@ -43,7 +44,7 @@ def validate(
         batches = _batches()
         columns = dict.fromkeys(column for rule in rules for column in rule.columns)
         # As objects: pandas would make its own of columns that mix texts, numbers and nulls.
-        table = pd.DataFrame({column: pd.Series([_clean(row.get(column)) for row in rows], dtype=object) for column in columns})
+        table = pd.DataFrame({column: pd.Series(_column(rows, column), dtype=object) for column in columns})
         # Positions of failing rows only: texts are looked up in `rows`, since Great Expectations names at most 200 of them.
         asked = {
             "result_format": "COMPLETE",
@@ -54,7 +55,8 @@ def validate(
         expectations = _expectations(name, style, tuple(rule.name for rule in rules))
         with _configured_once():
             whole = batches.get_batch({"dataframe": table}).validate(expectations, result_format=asked)
-    return {result.expectation_config.meta["name"]: _seen(result) for result in whole.results}, _document(whole)
+    seen = {result.expectation_config.meta["name"]: _seen(result) for result in whole.results}
+    return seen, _document(whole)
 
 
 @contextmanager
@@ -82,9 +84,10 @@ def _configured_once() -> Iterator[None]:
 
 def _document(whole: Any) -> dict[str, Any]:
     """The result, such that an `ExpectationSuiteValidationResult` can be loaded from it. Equal tables give equal documents."""
+    for result in whole.results:
+        (result.result or {}).pop("unexpected_index_list", None)  # by now known, and may be as long as the table
     document: dict[str, Any] = whole.to_json_dict()
     for result in document["results"]:
-        result["result"].pop("unexpected_index_list", None)
         result["expectation_config"]["kwargs"].pop("batch_id", None)
         for raised in _raised(result["exception_info"]):
             raised["exception_traceback"] = None  # it names folders of this machine
@@ -115,6 +118,16 @@ def _raised(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for one in [info] if "raised_exception" in info else info.values():
         if one["raised_exception"]:
             yield one
+
+
+def _column(rows: Sequence[Mapping[str, Any]], column: str) -> list[Any]:
+    """A column's values, each clean. Most columns are as they are: plain English, or no text at all."""
+    values = [row.get(column) for row in rows]
+    kinds = set(map(type, values))
+    texts = [value for value in values if type(value) is str]
+    texts += chain.from_iterable(value for value in values if type(value) is tuple) if tuple in kinds else ()
+    plain = not kinds & {list, dict} and set(map(type, texts)) <= {str} and all(map(str.isascii, texts))
+    return values if plain else [_clean(value) for value in values]
 
 
 def _clean(value: Any) -> Any:
