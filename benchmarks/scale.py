@@ -152,7 +152,7 @@ def main() -> dict[str, Any]:
     for name, seconds in sorted(phases.items(), key=lambda item: -item[1]):
         print(f"{name:30} {seconds:7.1f} s  {100 * seconds / runs[MANY][0]['seconds']:5.1f} %")
     print(f"scale (engine: stub): {MANY:,} scenes cost {table['time_ratio']:.2f} times as much each as {FEW}, above the start-up")
-    print(f"a further scene, shard after shard: {table['further_scene_ratio']:.2f} times one within a shard (fixed costs left out)")
+    print(f"a further scene with a share in its shard's waves: {table['further_scene_ratio']:.2f} times one within a shard")
     print(f"peak memory: {table['peak_ratio']:.2f} times")
     return table
 
