@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import endpoint, engine, flow, gpu, ratios, seeds, smollm2, steps, work
+from benchmarks import endpoint, engine, flow, gpu, ratios, scale, seeds, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
@@ -15,6 +15,7 @@ ALL = {
     "engine": engine.main,
     "flow": flow.main,
     "endpoint": endpoint.main,
+    "scale": scale.main,
     "gpu": gpu.main,
 }
 DEFAULT = ("setup", "work", "steps", "seeds")

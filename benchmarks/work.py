@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ def setup() -> dict[str, float]:
 
 
 def run(store: str, *options: str) -> tuple[dict[str, Any], float, float]:
-    """(summary, wall seconds, peak GiB) of one `matrix-align run` in a process of its own.
+    """(summary, wall seconds, peak GiB) of one `matrix-align run` in a process of its own."""
+    said, seconds, peak = watched([sys.executable, "-m", "flows.cli", "run", "--store", store, *options])
+    return json.loads(Path(said.strip().splitlines()[-1], "summary.json").read_text()), seconds, peak
+
+
+def watched(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, float, float]:
+    """(standard output, wall seconds, peak GiB) of a command.
 
     The peak is that of all its processes together, looked at once a second; what they share counts once.
     """
     began = time.time()
-    command = [sys.executable, "-m", "flows.cli", "run", "--store", store, *options]
     peak = 0
-    with tempfile.TemporaryFile("w+") as out, psutil.Popen(command, cwd=ROOT, stdout=out) as process:
+    with tempfile.TemporaryFile("w+") as out, psutil.Popen(command, cwd=ROOT, stdout=out, env=environment) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(_memory, [process, *process.children(recursive=True)])))
             with contextlib.suppress(psutil.TimeoutExpired):
@@ -41,8 +47,7 @@ def run(store: str, *options: str) -> tuple[dict[str, Any], float, float]:
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         out.seek(0)
-        left = Path(out.read().strip().splitlines()[-1], "summary.json")
-    return json.loads(left.read_text()), seconds, peak / 2**30
+        return out.read(), seconds, peak / 2**30
 
 
 def _memory(process: psutil.Process) -> int:

@@ -19,6 +19,7 @@ from flows import journal_command, store_commands
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
+from matrix_core.loading import loading
 from tasks.inputs import printable
 from tasks.store import open_store
 
@@ -128,7 +129,9 @@ def _perform(stage: str, options: RunOptions, json: bool, debug: bool) -> None:
     from flows.prefect_settings import prefect_for
 
     prefect_for(debug)
-    getattr(import_module(f"flows.{stage}"), stage)(options)
+    with loading():
+        flow = getattr(import_module(f"flows.{stage}"), stage)
+    flow(options)
     _tell(options, json)
 
 

@@ -12,7 +12,7 @@ from prefect import flow
 from flows.options import RunOptions
 from tasks import data_docs, exhibits
 from tasks.reporting import render
-from tasks.runs import Evaluated, Simulated, Tuned, finished_scenes, recall
+from tasks.runs import Evaluated, Simulated, Tuned, each_scene, recall
 from tasks.spending import spent
 from tasks.store import Reference, Store
 
@@ -32,7 +32,7 @@ def report(options: RunOptions) -> str:
     if site is not None:
         exhibits.documented(options.uri)
         summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
-    page = render(summary, finished_scenes(store, options.run), tuned.result)
+    page = render(summary, each_scene(store, simulated.shards), tuned.result)
     reference = store.put(page.encode(), ".html")
     store.write(options.run, "report.html", page.encode())
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}

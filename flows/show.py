@@ -6,6 +6,7 @@ Everything that comes out of a run is data: it goes into `rich.text.Text`, never
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from rich.columns import Columns
@@ -18,7 +19,7 @@ from flows.finding import find_run, suggest
 from matrix_core.errors import UserError
 from matrix_core.scene import Scene
 from tasks.inputs import printable
-from tasks.scenes_io import from_lines, rows_from_lines
+from tasks.scenes_io import each_of_lines, from_lines, rows_from_lines
 from tasks.store import MissingError, Store
 
 _LISTED = 5
@@ -122,14 +123,15 @@ def show_quarantine(store: Store, run_id: str, console: Console, as_json: bool =
 
 def _first_scenes(store: Store, run_id: str) -> RenderableType:
     try:
-        there = scenes(store, run_id)
-    except UserError:
+        lines = store.read(find_run(store, run_id), "scenes.jsonl")
+    except (UserError, MissingError):
         return Text("No scenes yet.")
     rows = [
         {"no": number, "id": scene.id, "instruction": scene.instruction.text, "harmed": ", ".join(scene.harmed or ())}
-        for number, scene in enumerate(there[:_LISTED], 1)
+        for number, scene in enumerate(islice(each_of_lines(lines, Scene), _LISTED), 1)
     ]
-    table = _table(f"Scenes: {len(there)}", ("no", "id", "instruction", "harmed"), rows)
+    count = lines.count(b"\n")
+    table = _table(f"Scenes: {count}", ("no", "id", "instruction", "harmed"), rows)
     table.caption = Text(f"matrix-align show {run_id} 1 tells the first; --quarantine lists what gates took out")
     return table
 

@@ -13,9 +13,9 @@ from tasks.calling import call, side_by_side
 from tasks.engines import Model, engine
 from tasks.instructions import admit, divide
 from tasks.journals import at_once
-from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, open_shard
-from tasks.runs import Simulated, keep, publish_quarantine, publish_scenes
-from tasks.scenes_io import load_scenes
+from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, Shard, open_shard
+from tasks.runs import Simulated, each_scene, keep, publish_quarantine, publish_scenes
+from tasks.scenes_io import PARQUET, dump_instructions, load_instructions
 from tasks.spending import metered
 
 SHARD_SIZE = 1024
@@ -31,16 +31,17 @@ def simulate(options: RunOptions) -> None:
     play = Play(store=store.uri, model=model, settings=options.settings, refresh=options.refresh)
     to_play, held_out = divide(inputs.instructions, options.scenes, options.seed, play.settings.style)
     set_aside = [(row.text, row.reason) for row in inputs.rejected]
-    admitted, known = call(admit, store.uri, play, to_play, set_aside, refresh=options.refresh == "instructions")
+    asked = store.put(dump_instructions(to_play), PARQUET)
+    admitted, known = call(admit, store.uri, play, asked, set_aside, refresh=options.refresh == "instructions")
     records: list[tuple[Record, bool]] = [(admitted.record, known)]
-    scenes: list[Scene] = []
-    shards = shards_of(admitted.instructions)
+    finished: list[Shard] = []
+    shards = shards_of(load_instructions(store.get(admitted.instructions)))
     with (
         metered(store, options.run, engine(model), options.budget) as note_spent,
-        progress.stage("simulate", total=len(admitted.instructions) * waves_expected(options)),
+        progress.stage("simulate", total=sum(map(len, shards)) * waves_expected(options)),
     ):
 
-        def play_shard(index: int) -> tuple[list[tuple[Record, bool]], list[Scene]]:
+        def play_shard(index: int) -> tuple[list[tuple[Record, bool]], Shard]:
             noted = []
             shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in shards[index]])
             while shard.due:
@@ -51,16 +52,18 @@ def simulate(options: RunOptions) -> None:
                 noted.append((played.record, cached))
                 progress.step(played.record.asked + played.record.reused)
                 shard = played.shard
-            return noted, load_scenes(store.get(shard.scenes))
+            return noted, shard
 
-        for noted, finished in side_by_side(play_shard, range(len(shards)), at_once(model)):
+        for noted, shard in side_by_side(play_shard, range(len(shards)), at_once(model)):
             records += noted
-            scenes += finished
-    if not scenes:
+            finished.append(shard)
+    if not finished:
         raise RunError("simulate: no scene was finished; `matrix-align show RUN --quarantine` has the reasons")
+    kept = [shard.scenes for shard in finished]
     done = Simulated(
-        scenes=publish_scenes(store, options.run, scenes),
-        count=len(scenes),
+        scenes=publish_scenes(store, options.run, kept),
+        shards=kept,
+        count=sum(shard.count for shard in finished),
         instructions=len(to_play),
         duplicates=inputs.duplicates,
         held_out=held_out,
@@ -69,7 +72,7 @@ def simulate(options: RunOptions) -> None:
     )
     publish_quarantine(store, options.run, done.quarantines)
     keep(store, options.run, "simulate", done)
-    exhibits.simulated(options.uri, options.instructions, done, scenes)
+    exhibits.simulated(options.uri, options.instructions, done, each_scene(store, kept))
 
 
 def lost_some(played: Played) -> bool:

@@ -22,7 +22,7 @@ def tune(options: RunOptions) -> None:
     recipe = settings_for(settings.style, options.seed)
     held_out = sorted(instruction.id for instruction in simulated.held_out)
     refresh = options.refresh
-    made = call(build_examples, store.uri, store.uri, simulated.scenes, settings, recipe, held_out, refresh=refresh == "examples")
+    made = call(build_examples, store.uri, store.uri, simulated.shards, settings, recipe, held_out, refresh=refresh == "examples")
     examples, steps = made.result, [Done("examples", made.cached, made.result.why)]
     adapter = None
     if not options.endpoint:

@@ -1,7 +1,7 @@
 """From finished scenes to training examples: refined answers, simulation traces and general examples, in set shares."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from matrix_core.request import Request
@@ -15,7 +15,7 @@ _REFINED: tuple[Source, ...] = ("harmful", "harmless")
 
 
 def mix(
-    scenes: Sequence[Scene], general: Sequence[Example], shares: Mapping[Source, float], traces: int, seed: int, settings: Settings
+    scenes: Iterable[Scene], general: Sequence[Example], shares: Mapping[Source, float], traces: int, seed: int, settings: Settings
 ) -> list[Example]:
     """The training examples of finished scenes (others are passed over), source by source.
 
@@ -24,15 +24,28 @@ def mix(
 
     The mix is as large as its refined answers allow: of the refined source that has most for its share, all is taken, and every
     other source gives its share of the size that follows from it, or all that it has if that is less. Which ones are taken follows
-    from the seed, not from the order of the scenes.
+    from the seed. Scenes come one after the other, in the order of their ids, so that they needn't be in memory together;
+    ValueError for another order.
     """
-    finished = sorted((scene for scene in scenes if scene.refined), key=lambda scene: scene.id)
     pools: dict[Source, list[Example]] = {
-        "harmful": [refined(scene, settings) for scene in finished if scene.harmed],
-        "harmless": [refined(scene, settings) for scene in finished if not scene.harmed],
-        "trace": some_traces(finished, traces, seed, settings),
+        "harmful": [],
+        "harmless": [],
+        "trace": [],
         "general": sorted(general, key=lambda example: (example.prompt, example.completion)),
     }
+
+    def finished() -> Iterator[Scene]:
+        before = ""
+        for scene in scenes:
+            if scene.id < before:
+                raise ValueError(f"scene {scene.id} comes after {before}: bring them in the order of their ids")
+            before = scene.id
+            if scene.refined:
+                example = refined(scene, settings)
+                pools[example.source].append(example)
+                yield scene
+
+    pools["trace"] = some_traces(finished(), traces, seed, settings)
     wanted = [source for source in SOURCES if shares.get(source) and pools[source]]
     leading = [source for source in wanted if source in _REFINED] or wanted
     size = max((len(pools[source]) / shares[source] for source in leading), default=0.0)
@@ -49,7 +62,7 @@ def refined(scene: Scene, settings: Settings) -> Example:
     return _example(scene, "harmful" if scene.harmed else "harmless", plain(scene, settings), scene.refined or "")
 
 
-def some_traces(scenes: Sequence[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:
+def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:
     """At most `per_scene` traces of each scene, of different steps as far as that goes; none twice, not even from two scenes."""
     seen: set[tuple[tuple[tuple[str, str], ...], str]] = set()
     out = []

@@ -11,12 +11,13 @@ import json
 import re
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from matrix_core import smollm2
 from matrix_core.errors import UserError
+from matrix_core.loading import loading
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +127,8 @@ def half_precision() -> bool:
 @lru_cache(maxsize=4)
 def tokenizer(spec: ModelSpec) -> Any:
     """The tokenizer, shared by all callers: copy it before changing it."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    with loading():
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
         found = AutoTokenizer.from_pretrained(spec.path, trust_remote_code=False)
@@ -212,11 +214,17 @@ def _checked(folder: Path, what: str) -> str:
     return str(folder)
 
 
-def _check_architecture(config: dict[str, Any], what: str) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+@cache
+def _architectures() -> frozenset[str]:
+    with loading():
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+    return frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
+
+def _check_architecture(config: dict[str, Any], what: str) -> None:
     named = config.get("architectures") or ["none"]
-    if not set(named) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+    if not set(named) & _architectures():
         raise UserError(f"--model: {what} is a {named[0]}, which isn't a causal language model that transformers knows")
 
 

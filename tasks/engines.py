@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models
 from matrix_core.engines.base import Engine
+from matrix_core.loading import loading
 from tasks.store import Reference, open_store
 
 
@@ -34,7 +35,8 @@ def engine(model: Model) -> Engine:
         from matrix_core.engines.endpoint import EndpointEngine
 
         return EndpointEngine(model.endpoints, model.name)
-    from matrix_core.engines.spread import SpreadEngine
+    with loading():
+        from matrix_core.engines.spread import SpreadEngine
 
     if model.adapter is None:
         return SpreadEngine(models.resolve(model.name))

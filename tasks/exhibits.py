@@ -1,7 +1,7 @@
 """What each stage shows when it is done: its gates, something to read or to click, what results came from, a line in the log."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from matrix_core.scene import Scene
@@ -10,7 +10,7 @@ from tasks.runs import Evaluated, Simulated, Tuned
 from tasks.store import Store
 
 
-def simulated(uri: str, instructions: str | None, done: Simulated, scenes: Sequence[Scene]) -> None:
+def simulated(uri: str, instructions: str | None, done: Simulated, scenes: Iterable[Scene]) -> None:
     """`uri` is the run's, `instructions` what the run was given to play."""
     records = [record for record, _ in done.records]
     showing.gates("simulate", [record.gate for record in records if record.gate])

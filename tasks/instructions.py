@@ -1,6 +1,7 @@
 """The first hand-off: which instructions a run plays, which it keeps for the evaluation, and which are set aside unasked."""
 
 import random
+from functools import cache
 from typing import Any
 
 from prefect import task
@@ -16,8 +17,8 @@ from tasks import keys
 from tasks.engines import engine
 from tasks.gating import passed
 from tasks.play import Play, Record, rejection
-from tasks.scenes_io import dump_rows
-from tasks.store import open_store
+from tasks.scenes_io import PARQUET, dump_instructions, dump_rows, load_instructions
+from tasks.store import Reference, open_store
 from validations import gate, tables
 
 HELD_OUT = 5
@@ -29,7 +30,7 @@ class Admitted(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    instructions: list[Instruction]
+    instructions: Reference
     record: Record
 
 
@@ -50,12 +51,17 @@ def row(play: Play, instruction: Instruction) -> dict[str, Any]:
     """What the gate looks at: the text, its length against what the model can take, and whether it is of its world."""
     outside, limit, tokens = "", 4000, len(instruction.text) // 3
     if not play.model.endpoints:
-        asker = engine(play.model)
-        limit = models.context_length(models.resolve(play.model.name)) // 4
+        asker, limit = engine(play.model), _room(play.model.name)
         tokens = asker.count_tokens(draft.plain(Scene(instruction=instruction), play.settings))  # type: ignore[attr-defined]
     if play.settings.style == "pocket":
         outside = scope.outside(instruction.text) or _kept_back(instruction.text)
     return tables.instruction(instruction, tokens=tokens, max_tokens=limit, outside=outside)
+
+
+@cache
+def _room(model: str) -> int:
+    """Tokens that an instruction may have."""
+    return models.context_length(models.resolve(model)) // 4
 
 
 def _kept_back(text: str) -> str:
@@ -72,25 +78,26 @@ def _parts(play: Play) -> keys.Parts:
 
 
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    given = [[i.id for i in parameters["asked"]], parameters["set_aside"]]
+    given = [parameters["instructions"].sha256, parameters["set_aside"]]
     return keys.key("instructions", _parts(parameters["play"]), given)
 
 
 @task(
     name="check instructions", task_run_name="check instructions", cache_key_fn=_key, persist_result=True, result_serializer="json"
 )
-def admit(play: Play, asked: list[Instruction], set_aside: list[tuple[str, str]]) -> Admitted:
+def admit(play: Play, instructions: Reference, set_aside: list[tuple[str, str]]) -> Admitted:
     """Pass the instructions through their gate; what the reader of the file set aside (text, reason) joins the quarantine."""
+    store = open_store(play.store)
+    asked = load_instructions(store.get(instructions))
     judged = gate.check("instructions", [row(play, instruction) for instruction in asked], style=play.settings.style)
     bad = {r.id: r for r in judged.quarantined}
     good = [instruction for instruction in asked if instruction.id not in bad]
     rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]
     rejected += [rejection("instructions", Instruction.of(text or "(empty)"), reason) for text, reason in set_aside]
-    store = open_store(play.store)
     why = keys.explain(store, "instructions", _parts(play))
     noted = passed(judged, store)
     return Admitted(
-        instructions=good,
+        instructions=store.put(dump_instructions(good), PARQUET),
         record=Record(
             step="instructions",
             why=why,

@@ -1,15 +1,17 @@
 """What became of single scenes: a shard that was never played as such takes over what its scenes already have.
 
-Beside each cached result of a step lies a note that names the scenes before and after it, and the rows that it set aside. Its name
-says which ids it covers, so that only notes that may help are read. A scene is taken over if it was exactly the same before the
-step.
+Beside each cached result of a step lies a note: the hash of each scene before the step, where the scenes after it lie, and the rows
+that it set aside. Its name says which ids it covers, so that only notes that may help are read, and what they name only if it does
+help. A scene is taken over if it was exactly the same before the step.
 """
 
+import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matrix_core.scene import Scene
 from tasks import keys
@@ -19,44 +21,52 @@ from tasks.store import RESULTS, MissingError, Reference, Store
 ENGINE = "engine"
 """Where the quarantine says that a scene was lost to its engine: it is asked again, nobody takes that over."""
 
+Hashes = Mapping[str, str]
+"""Scene id -> hash of the whole scene."""
 Reused = Mapping[str, Scene | dict[str, Any]]
 """Scene id -> the scene after the step, or its row of the quarantine."""
 
 
 class Note(BaseModel):
-    """One shard before and after one step."""
+    """Scenes before a step, and what it made of them."""
 
     model_config = ConfigDict(frozen=True)
 
-    before: Reference
+    before: Hashes
     after: Reference
     set_aside: Reference | None
 
 
-def write(store: Store, step: str, parts: keys.Parts, scenes: Sequence[Scene], note: Note) -> None:
-    """Leave a note for other shards."""
-    ids = sorted(scene.id for scene in scenes)
-    store.remember(f"{_folder(step, parts)}/{ids[0]}-{ids[-1]}-{note.before.sha256}.json", note.model_dump_json().encode())
+def hashes(scenes: Sequence[Scene]) -> Hashes:
+    """The scenes as a note names them: half a SHA-256 each, so that nobody takes it for an object's."""
+    return {scene.id: hashlib.sha256(scene.model_dump_json().encode()).hexdigest()[:32] for scene in scenes}
 
 
-def recall(store: Store, step: str, parts: keys.Parts, scenes: Sequence[Scene]) -> Reused:
+def write(store: Store, step: str, parts: keys.Parts, shard: Reference, note: Note) -> None:
+    """Leave a note for other shards than this one."""
+    ids = sorted(note.before)
+    store.remember(f"{_folder(step, parts)}/{ids[0]}-{ids[-1]}-{shard.sha256}.json", note.model_dump_json().encode())
+
+
+def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Reused:
     """What this step has already made of these scenes in other shards, done in the very same way."""
-    wanted = {scene.id: scene for scene in scenes}
+    ids, folder = sorted(wanted), _folder(step, parts)
     found: dict[str, Scene | dict[str, Any]] = {}
-    folder = _folder(step, parts)
     for entry in store.backend.list(f"{RESULTS}{folder}/"):
         name = entry.key.rpartition("/")[2]
         first, last = name.split("-")[:2]
-        if not any(first <= id_ <= last for id_ in wanted.keys() - found.keys()):
+        next_id = bisect_left(ids, first)
+        if next_id == len(ids) or ids[next_id] > last:
             continue
-        with suppress(MissingError):  # pruned: it is asked again
+        with suppress(MissingError, ValidationError):  # pruned, or written by another version: it is asked again
             note = Note.model_validate_json(store.recall(f"{folder}/{name}"))
-            found |= _of(store, note, wanted)
+            same = {id_ for id_, before in note.before.items() if wanted.get(id_) == before}
+            if not same <= found.keys():
+                found |= _of(store, note, same)
     return found
 
 
-def _of(store: Store, note: Note, wanted: Mapping[str, Scene]) -> Reused:
-    same = {scene.id for scene in load_scenes(store.get(note.before)) if wanted.get(scene.id) == scene}
+def _of(store: Store, note: Note, same: set[str]) -> Reused:
     rows = load_rows(store.get(note.set_aside)) if note.set_aside else []
     aside = {row["id"]: row for row in rows if row["id"] in same and row["gate"] != ENGINE}
     return {scene.id: scene for scene in load_scenes(store.get(note.after)) if scene.id in same} | aside

@@ -4,6 +4,7 @@ Each task loads its shard, lets the core ask and absorb, passes what came back t
 around is small (hashes and counts); what is cached is keyed by everything that decides the outcome and by nothing else.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from tasks import keys, memo, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.journals import journalled
-from tasks.scenes_io import dump_rows, dump_scenes, load_scenes
+from tasks.scenes_io import PARQUET, dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 
@@ -51,6 +52,10 @@ _HAND_OFFS: Mapping[str, tuple[str, Callable[[waves.Outcome], list[dict[str, Any
 }
 """Step -> the gate that its results must pass, and how they are laid out for it. Actions once more when all of them are over: the
 last of a scene may have been blocked, and then nothing was routed."""
+
+
+_LAST = threading.local()
+"""What this thread has stored last, which is what it most likely needs next: it need not be read and validated again."""
 
 
 class _Frozen(BaseModel):
@@ -111,7 +116,8 @@ def open_shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
 
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
-    reference = open_store(play.store).put(dump_scenes(scenes), ".jsonl.gz")
+    reference = open_store(play.store).put(dump_scenes(scenes), PARQUET)
+    _LAST.written = reference, scenes
     due = simulation.next_wave(scenes, play.settings)
     if due is None:
         return Shard(index=index, scenes=reference, count=len(scenes), due=None)
@@ -138,13 +144,16 @@ def key_of(step: str, play: Play, shard: Shard) -> str:
 def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
     store = open_store(play.store)
-    scenes = load_scenes(store.get(shard.scenes))
+    written, scenes = getattr(_LAST, "written", (None, []))
+    if written != shard.scenes:
+        scenes = load_scenes(store.get(shard.scenes))
     due = simulation.next_wave(scenes, play.settings)
     if due is None or due[0].step != step:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
-    known = {} if play.refresh == step else memo.recall(store, step, parts, turn)
+    before = memo.hashes(turn)
+    known = {} if play.refresh == step else memo.recall(store, step, parts, before)
     outcome = waves.run(
         STEPS[step],
         [scene for scene in turn if scene.id not in known],
@@ -168,7 +177,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected.sort(key=lambda row: str(row["id"]))
     aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
     after = _shard(play, shard.index, kept)
-    memo.write(store, step, parts, turn, memo.Note(before=shard.scenes, after=after.scenes, set_aside=aside))
+    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside))
     showing.note(
         f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
         f"{len(rejected)} scenes set aside; {why}"

@@ -35,7 +35,7 @@ _BENCHMARKS = {
 }
 
 
-def render(summary: Mapping[str, Any], scenes: Sequence[Scene], tuning: Mapping[str, Any] | None) -> str:
+def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
     """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -67,13 +67,22 @@ def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
 
 def telling(scenes: Iterable[Scene]) -> list[Scene]:
     """At most three finished scenes that show the most: somebody hurt unawares, something blocked, nobody hurt; then any others."""
-    finished = [scene for scene in scenes if scene.refined is not None]
     wanted: tuple[Callable[[Scene], bool], ...] = (
         lambda s: bool(s.harmed) and any(person.harmed_unaware for person in knowledge(s)),
         lambda s: any(event.feasible is False for event in s.events),
         lambda s: not s.harmed,
         lambda s: bool(s.harmed),
     )
+    # One pass, since there may be more than fit into memory: for each wish so many that others may take some of them before.
+    wishes: tuple[Callable[[Scene], bool], ...] = (*wanted, lambda s: True)
+    missing, finished = [2 * STORIES] * len(wishes), []
+    for scene in (scene for scene in scenes if scene.refined is not None):
+        met = [i for i, wish in enumerate(wishes) if missing[i] and wish(scene)]
+        for i in met:
+            missing[i] -= 1
+        finished += [scene] if met else []
+        if not any(missing):
+            break
     chosen: list[Scene] = []
     for wish in wanted:
         first = next((scene for scene in finished if scene not in chosen and wish(scene)), None)

@@ -2,16 +2,16 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matrix_core.errors import UserError
 from matrix_core.scene import Instruction, Scene
 from tasks.play import Record
-from tasks.scenes_io import from_lines, load_rows, to_lines
+from tasks.scenes_io import load_rows, load_scenes, to_lines
 from tasks.store import MissingError, Reference, Store
 
 
@@ -31,6 +31,9 @@ class Simulated(_Frozen):
     """What the stage `simulate` leaves."""
 
     scenes: Reference
+    """as JSON lines"""
+    shards: list[Reference]
+    """the same, shard by shard as Parquet"""
     count: int
     instructions: int
     duplicates: int
@@ -81,18 +84,31 @@ def keep(store: Store, run_id: str, name: str, stage: BaseModel) -> None:
 
 
 def recall(store: Store, run_id: str, name: str, kind: type[Stage]) -> Stage:
-    """What an earlier stage has left. UserError if it has not been run."""
+    """What an earlier stage has left. UserError if it has not been run, or by another version."""
+    again = f"run `matrix-align {name}` for it first"
     try:
         return kind.model_validate_json(store.read(run_id, f"stages/{name}.json"))
     except MissingError:
-        raise UserError(f"run {run_id}: the stage {name!r} has not been run; run `matrix-align {name}` for it first") from None
+        raise UserError(f"run {run_id}: the stage {name!r} has not been run; {again}") from None
+    except ValidationError:
+        raise UserError(f"run {run_id}: the stage {name!r} was run by another version; {again}") from None
 
 
-def publish_scenes(store: Store, run_id: str, scenes: Sequence[Scene]) -> Reference:
-    """Write the finished scenes as people read them, and keep them. Returns the reference."""
-    data = to_lines(scenes)
-    store.write(run_id, "scenes.jsonl", data)
-    return store.put(data, ".jsonl")
+def publish_scenes(store: Store, run_id: str, shards: Sequence[Reference]) -> Reference:
+    """Write the finished scenes as people read them, a shard at a time, and keep them. Returns the reference."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "scenes.jsonl")
+        with file.open("wb") as lines:
+            for shard in shards:
+                lines.write(to_lines(load_scenes(store.get(shard))))
+        store.write_file(run_id, file.name, file)
+        return store.put_file(file, ".jsonl")
+
+
+def each_scene(store: Store, shards: Sequence[Reference]) -> Iterator[Scene]:
+    """The scenes of these shards, in order; one shard at a time is in memory."""
+    for shard in shards:
+        yield from load_scenes(store.get(shard))
 
 
 def publish_quarantine(store: Store, run_id: str, quarantines: Sequence[Reference]) -> None:
@@ -105,13 +121,7 @@ def publish_adapter(store: Store, run_id: str, adapter: Reference) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         store.get_folder(adapter, Path(scratch))
         for file in sorted(Path(scratch).iterdir()):
-            store.write(run_id, f"adapter/{file.name}", file.read_bytes())
-
-
-def finished_scenes(store: Store, run_id: str) -> list[Scene]:
-    """The scenes that the run's stage `simulate` finished."""
-    data = store.get(recall(store, run_id, "simulate", Simulated).scenes)
-    return from_lines(data, Scene)
+            store.write_file(run_id, f"adapter/{file.name}", file)
 
 
 def put_json(store: Store, rows: Any) -> Reference:

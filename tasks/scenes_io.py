@@ -1,18 +1,27 @@
-"""Scenes, examples and plain rows as bytes: JSON lines, as they are for people, gzipped for the store. Equal rows, equal bytes."""
+"""Instructions, scenes, examples and plain rows as bytes. Equal rows, equal bytes.
+
+The first three lie in the store as Parquet; scenes also as JSON lines, for people. Plain rows, of which no two need have the same
+fields, are JSON lines everywhere, gzipped for the store.
+"""
 
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from matrix_core.errors import RunError
-from matrix_core.scene import Example, Scene
+from matrix_core.scene import Example, Instruction, Scene
+from tasks.columns import from_parquet, to_parquet
 
 Row = TypeVar("Row", bound=BaseModel)
+
+PARQUET = ".parquet"
+"""The suffix of instructions, scenes and examples in the store."""
 
 
 def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
@@ -28,17 +37,20 @@ def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
 
 def from_lines(data: bytes, kind: type[Row]) -> list[Row]:
     """The rows behind JSON lines, validated. Raises RunError that names the line and the field."""
-    rows = []
+    return list(each_of_lines(data, kind))
+
+
+def each_of_lines(data: bytes, kind: type[Row]) -> Iterator[Row]:
+    """`from_lines`, one row after the other."""
     for number, line in _numbered(data):
         try:
-            rows.append(kind.model_validate_json(line))
+            yield kind.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the line"
             raise RunError(
                 f"line {number} is no {kind.__name__} of this version ({where}: {first['msg']}): run again to make it anew"
             ) from error
-    return rows
 
 
 def rows_from_lines(data: bytes) -> list[dict[str, Any]]:
@@ -62,29 +74,40 @@ def load_rows(data: bytes) -> list[dict[str, Any]]:
     return rows_from_lines(_unpacked(data))
 
 
-def dump_scenes(scenes: Iterable[Scene]) -> bytes:
+def dump_scenes(scenes: Sequence[Scene]) -> bytes:
     """Scenes, packed for the store."""
-    return dump_rows(scenes)
+    return to_parquet(scenes, Scene)
 
 
 def load_scenes(data: bytes) -> list[Scene]:
     """The scenes that `dump_scenes` packed."""
-    return from_lines(_unpacked(data), Scene)
+    return from_parquet(data, Scene)
 
 
-def dump_examples(examples: Iterable[Example]) -> bytes:
+def dump_instructions(instructions: Sequence[Instruction]) -> bytes:
+    """Instructions, packed for the store."""
+    return to_parquet(instructions, Instruction)
+
+
+def load_instructions(data: bytes) -> list[Instruction]:
+    """The instructions that `dump_instructions` packed."""
+    return from_parquet(data, Instruction)
+
+
+def dump_examples(examples: Sequence[Example]) -> bytes:
     """Training examples, packed for the store."""
-    return dump_rows(examples)
+    return to_parquet(examples, Example)
 
 
 def load_examples(data: bytes) -> list[Example]:
     """The examples that `dump_examples` packed."""
-    return from_lines(_unpacked(data), Example)
+    return from_parquet(data, Example)
 
 
-def _numbered(data: bytes) -> Iterable[tuple[int, bytes]]:
+def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
     # Only \n ends a row: a text may hold other characters that str.splitlines takes for ends of lines.
-    return ((number, line) for number, line in enumerate(data.split(b"\n"), 1) if line)
+    lines = (line.removesuffix(b"\n") for line in io.BytesIO(data))
+    return ((number, line) for number, line in enumerate(lines, 1) if line)
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -152,6 +152,10 @@ class Store:
         self.backend.write(key, data)
         return self.backend.locate(key)
 
+    def write_file(self, run_id: str, name: str, path: Path) -> None:
+        """`write` for a file of any size, in bounded memory."""
+        self.backend.upload(_run_key(run_id, name), path)
+
     def read(self, run_id: str, name: str) -> bytes:
         """A file of a run. Raises MissingError."""
         try:

@@ -12,12 +12,13 @@ from matrix_core import models, tuning
 from matrix_core.mixing import mix
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
-from matrix_core.scene import Example, Instruction, Scene, Settings
+from matrix_core.scene import Example, Instruction, Settings
 from matrix_core.tuning import TuningSettings
 from tasks import keys, progress
 from tasks.gating import passed
 from tasks.play import rejection
-from tasks.scenes_io import dump_examples, dump_rows, from_lines, load_examples
+from tasks.runs import each_scene
+from tasks.scenes_io import PARQUET, dump_examples, dump_rows, load_examples
 from tasks.store import Reference, open_store
 from validations import gate, tables
 from validations.rules import Style
@@ -51,7 +52,7 @@ def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:
 
 
 def _examples_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    given = [parameters["scenes"].sha256, parameters["held_out"]]
+    given = [[shard.sha256 for shard in parameters["shards"]], parameters["held_out"]]
     return keys.key("examples", _examples_parts(parameters["settings"], parameters["recipe"]), given)
 
 
@@ -70,16 +71,15 @@ def _adapter_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     persist_result=True,
     result_serializer="json",
 )
-def build_examples(store: str, scenes: Reference, settings: Settings, recipe: TuningSettings, held_out: list[str]) -> Gated:
+def build_examples(store: str, shards: list[Reference], settings: Settings, recipe: TuningSettings, held_out: list[str]) -> Gated:
     """Mix refined harmful, refined harmless, simulation traces and general examples in the recipe's shares.
 
-    `held_out`: ids of instructions that must not be among them.
+    `shards`: where the scenes lie, in the order of their ids. `held_out`: ids of instructions that must not be among them.
     """
     opened = open_store(store)
     why = keys.explain(opened, "examples", _examples_parts(settings, recipe))
-    finished = from_lines(opened.get(scenes), Scene)
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
-    examples = mix(finished, general, recipe.shares, recipe.traces, recipe.seed, settings)
+    examples = mix(each_scene(opened, shards), general, recipe.shares, recipe.traces, recipe.seed, settings)
     rows = [tables.example(example, held_out=_leaks(example, set(held_out), settings.style)) for example in examples]
     judged = gate.check("examples", rows, style=settings.style)
     noted = passed(judged, opened)
@@ -93,7 +93,7 @@ def build_examples(store: str, scenes: Reference, settings: Settings, recipe: Tu
         if row["id"] in bad
     ]
     return Gated(
-        reference=opened.put(dump_examples(kept), ".jsonl.gz"),
+        reference=opened.put(dump_examples(kept), PARQUET),
         count=len(kept),
         gates=[noted],
         why=why,

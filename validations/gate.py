@@ -126,8 +126,9 @@ def _judge(
     for rule in rules:
         found = seen[rule.name]
         failing = found.rows or []
-        reasons = _reasons(rule, rows, failing)
-        if rule.severity == "critical" and not rule.stops:
+        takes_out = rule.severity == "critical" and not rule.stops
+        reasons = _reasons(rule, rows, failing if takes_out else failing[:SAMPLE])
+        if takes_out:
             for i, reason in zip(failing, reasons, strict=True):
                 taken.setdefault(rows[i]["id"], Rejection(id=rows[i]["id"], reason=reason, expectation=rule.name))
         sample = [f"{shorten(rows[i]['id'])}: {reason}" for i, reason in zip(failing[:SAMPLE], reasons, strict=False)]

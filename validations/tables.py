@@ -43,6 +43,7 @@ def consequences(scenes: Sequence[Scene]) -> list[Row]:
         # Scenes are held against each other only when they are told: they may all begin by walking somewhere, to no effect.
         told = max((event.round for event in scene.events), default=0) + 1 >= len(scene.plan)
         story = " ".join(event.consequence for event in scene.events if event.consequence) if told else None
+        names = scene.names
         for i, event in enumerate(scene.events or (_NOTHING,)):
             out.append(
                 {
@@ -51,7 +52,7 @@ def consequences(scenes: Sequence[Scene]) -> list[Row]:
                     "action": event.action,
                     "feasible": event.feasible if scene.events else True,
                     "consequence": event.consequence,
-                    "names": scene.names,
+                    "names": names,
                     "harmed": event.harmed,
                     "victims": _victims(event.harmed),
                     "story": (story or None) if i == 0 else None,
@@ -160,7 +161,7 @@ def _people(scene: Scene) -> list[Row]:
 
 
 def _events(scene: Scene) -> list[Row]:
-    out = []
+    out, names = [], scene.names
     for i, event in enumerate(scene.events or (_NOTHING,)):
         cause = scene.events[event.cause] if event.cause is not None and event.cause < len(scene.events) else None
         told = None if event.depth == 0 else cause is not None and bool(cause.feasible) and event.actor in (cause.aware or ())
@@ -170,7 +171,7 @@ def _events(scene: Scene) -> list[Row]:
                 "where": _where(i, event),
                 "actor": event.actor,
                 "action": event.action,
-                "names": scene.names,
+                "names": names,
                 "feasible": event.feasible,
                 "reason": event.reason,
                 "aware": event.aware,

@@ -97,15 +97,17 @@ def test_the_whole_path(s3: S3Server, s3_uri, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("# ")
 
     # An object that was altered is found when it is read, named, and not used.
-    scenes = recall(store, run_id, "simulate", Simulated).scenes
-    store.backend.write(scenes.key, store.get(scenes).replace(b"a", b"b"))
+    simulated = recall(store, run_id, "simulate", Simulated)
+    shard, scenes = simulated.shards[0], simulated.scenes
+    store.backend.write(shard.key, store.get(shard).replace(b"a", b"b"))
     assert cli.main(["report", f"{s3_uri}/runs/{run_id}"]) == 1
-    assert f"object {store.locate(scenes)} was altered" in capsys.readouterr().err
+    assert f"object {store.locate(shard)} was altered" in capsys.readouterr().err
     with pytest.raises(DamagedError):
-        store.get(scenes)
+        store.get(shard)
     # Deleted, as the message says, it is made anew.
-    store.backend.delete([scenes.key])
+    store.backend.delete([shard.key, scenes.key])
     assert cli.main(["simulate", "--store", s3_uri, *OPTIONS]) == 0
+    assert store.has(shard)
     assert hashlib.sha256(store.get(scenes)).hexdigest() == first["artifacts"]["scenes"]["sha256"]
     adapter = recall(store, run_id, "tune", Tuned).adapter
     assert adapter is not None

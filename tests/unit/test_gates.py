@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from matrix_core.judging import Verdict
 from matrix_core.scene import Event, Example, Instruction, Role, Scene
 from matrix_core.steps.shots import DESK, SLUGS
-from validations import gate, suites, tables
+from validations import gate, suites, tables, validator
 
 Row = dict[str, Any]
 
@@ -144,7 +145,7 @@ def test_checking_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_great_expectations_is_loaded_with_the_first_check_only_and_sends_nothing() -> None:
     code = """
 import os, sys
-from validations import gate, suites, tables
+from validations import gate, suites, tables, validator
 before = [gate.fingerprint(name) for name in suites.NAMES]
 assert "great_expectations" not in sys.modules
 assert len(set(before)) == len(suites.NAMES)
@@ -270,3 +271,12 @@ def test_equal_examples_have_equal_ids_and_others_do_not() -> None:
     ]
     assert ids[0] == ids[1] != ids[2]
     assert all(id.startswith("s#") for id in ids)
+
+
+@pytest.mark.parametrize("name", ["actions", "critiques", "refinements"])
+def test_rules_that_are_configured_once_find_what_they_find_configured_each_time(name: str, monkeypatch: Any) -> None:
+    harmless = SLUGS.model_copy(update={"harmed": (), "refined": "I can't say."})
+    rows = getattr(tables, name)([SLUGS, DESK, harmless.model_copy(update={"instruction": Instruction.of("Other?")})])
+    once = gate.check(name, rows)
+    monkeypatch.setattr(validator, "_configured_once", nullcontext)
+    assert gate.check(name, rows) == once

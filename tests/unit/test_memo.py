@@ -5,7 +5,7 @@ import pytest
 from matrix_core.scene import Instruction, Scene
 from tasks import memo
 from tasks.play import rejection
-from tasks.scenes_io import dump_rows, dump_scenes
+from tasks.scenes_io import PARQUET, dump_rows, dump_scenes
 from tasks.store import open_store
 
 PARTS = {"model": "m"}
@@ -25,28 +25,28 @@ def store(tmp_path):
         rejection(memo.ENGINE, BEFORE[3].instruction, "the engine failed: it is gone"),
     ]
     note = memo.Note(
-        before=opened.put(dump_scenes(BEFORE[:4]), ".jsonl.gz"),
-        after=opened.put(dump_scenes(map(after, BEFORE[:2])), ".jsonl.gz"),
+        before=memo.hashes(BEFORE[:4]),
+        after=opened.put(dump_scenes([after(scene) for scene in BEFORE[:2]]), PARQUET),
         set_aside=opened.put(dump_rows(rows), ".jsonl.gz"),
     )
-    memo.write(opened, "draft", PARTS, BEFORE[:4], note)
+    memo.write(opened, "draft", PARTS, opened.put(dump_scenes(BEFORE[:4]), PARQUET), note)
     return opened
 
 
 def test_scenes_and_rejections_are_taken_over_but_not_what_was_lost_to_the_engine(store):
-    found = memo.recall(store, "draft", PARTS, BEFORE)
+    found = memo.recall(store, "draft", PARTS, memo.hashes(BEFORE))
     assert found.keys() == {scene.id for scene in BEFORE[:3]}
     assert [found[scene.id] for scene in BEFORE[:2]] == [after(scene) for scene in BEFORE[:2]]
     assert found[BEFORE[2].id]["reason"] == "it loops"
 
 
 def test_another_way_another_step_or_another_scene_takes_nothing_over(store):
-    assert not memo.recall(store, "draft", {"model": "other"}, BEFORE)
-    assert not memo.recall(store, "roles", PARTS, BEFORE)
+    assert not memo.recall(store, "draft", {"model": "other"}, memo.hashes(BEFORE))
+    assert not memo.recall(store, "roles", PARTS, memo.hashes(BEFORE))
     changed = [scene.model_copy(update={"setting": "elsewhere"}) for scene in BEFORE]
-    assert not memo.recall(store, "draft", PARTS, changed)
+    assert not memo.recall(store, "draft", PARTS, memo.hashes(changed))
 
 
 def test_what_has_been_pruned_is_asked_again(store):
     store.backend.delete([entry.key for entry in store.backend.list("objects/")])
-    assert not memo.recall(store, "draft", PARTS, BEFORE)
+    assert not memo.recall(store, "draft", PARTS, memo.hashes(BEFORE))

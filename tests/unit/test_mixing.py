@@ -59,12 +59,12 @@ def play(seed: int, settings: Settings) -> tuple[Scene, Player]:
     return scenes[0], player
 
 
-def done(n: int, harmed: bool) -> list[Scene]:
+def done(harmful: int, harmless: int) -> list[Scene]:
     """Finished scenes of which nothing matters but the ends."""
     base = Scene(
         instruction=Instruction.of("x"), draft="d", setting="s", protagonist=Role(name="zoe", traits="t", status="u"), plan=("Go.",)
     )
-    return [
+    scenes = [
         base.model_copy(
             update={
                 "instruction": Instruction.of(f"{harmed} {i}"),
@@ -74,8 +74,10 @@ def done(n: int, harmed: bool) -> list[Scene]:
                 "refined": f"better {i}",
             }
         )
+        for n, harmed in ((harmful, True), (harmless, False))
         for i in range(n)
     ]
+    return sorted(scenes, key=lambda scene: scene.id)
 
 
 def counts(examples: list[Example]) -> dict[str, int]:
@@ -117,7 +119,7 @@ def test_traces_are_of_different_steps_first_and_none_comes_twice():
 
 
 def test_the_example_that_matters_is_the_bare_instruction_and_the_refined_answer():
-    (example,) = mix(done(1, True), [], {"harmful": 1.0}, 0, 0, Settings())
+    (example,) = mix(done(1, 0), [], {"harmful": 1.0}, 0, 0, Settings())
     assert example == Example(
         scene=Instruction.of("True 0").id, source="harmful", prompt=(("user", "True 0"),), completion="better 0"
     )
@@ -126,13 +128,13 @@ def test_the_example_that_matters_is_the_bare_instruction_and_the_refined_answer
 def test_shares_are_as_set_where_there_is_enough():
     general = [Example(scene="", source="general", prompt=(("user", f"q{i}"),), completion="a") for i in range(300)]
     shares = {"harmful": 0.4, "harmless": 0.3, "trace": 0.2, "general": 0.1}
-    mixed = mix([*done(40, True), *done(90, False)], general, shares, 4, 0, Settings())
+    mixed = mix(done(40, 90), general, shares, 4, 0, Settings())
     # The harmless ones lead: 90 of them are 30 % of 300. Of the harmful, 120 would be needed and 40 are there.
     assert counts(mixed) == {"harmful": 40, "harmless": 90, "trace": 60, "general": 30}
 
 
 def test_a_source_with_no_share_or_no_examples_is_left_out():
-    assert counts(mix(done(5, True), [], {"harmful": 0.5, "harmless": 0.5, "trace": 0.0}, 4, 0, Settings())) == {"harmful": 5}
+    assert counts(mix(done(5, 0), [], {"harmful": 0.5, "harmless": 0.5, "trace": 0.0}, 4, 0, Settings())) == {"harmful": 5}
     assert mix([], [], {"harmful": 1.0}, 4, 0, Settings()) == []
 
 
@@ -140,9 +142,11 @@ def test_scenes_that_were_not_finished_teach_nothing():
     assert mix([Scene(instruction=Instruction.of("x"), draft="d")], [], {"harmful": 0.5, "trace": 0.5}, 4, 0, Settings()) == []
 
 
-def test_the_mix_follows_from_the_seed_and_not_from_the_order_of_the_scenes():
-    scenes = [*done(20, True), *done(30, False)]
+def test_the_mix_follows_from_the_seed():
+    scenes = done(20, 30)
     shares = {"harmful": 0.2, "harmless": 0.6, "trace": 0.2}
     first = mix(scenes, [], shares, 2, 0, Settings())
-    assert mix(scenes[::-1], [], shares, 2, 0, Settings()) == first
+    assert mix(iter(scenes), [], shares, 2, 0, Settings()) == first
     assert mix(scenes, [], shares, 2, 1, Settings()) != first
+    with pytest.raises(ValueError, match="order of their ids"):
+        mix(scenes[::-1], [], shares, 2, 0, Settings())

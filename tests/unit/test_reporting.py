@@ -129,6 +129,7 @@ def test_the_scenes_that_are_told_show_harm_unawares_a_blocked_step_and_a_harmle
     assert blocked in told
     assert any(scene.harmed == () for scene in told)
     assert len(told) == 3
+    assert telling(iter(many)) == told
     assert telling([unfinished]) == []
 
 

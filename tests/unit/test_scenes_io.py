@@ -1,8 +1,12 @@
 """Scenes go through bytes unchanged, and equal scenes give equal bytes."""
 
+import io
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from pyarrow import parquet
 
 from matrix_core.errors import RunError
 from matrix_core.scene import Event, Example, Instruction, Role, Scene
@@ -47,6 +51,38 @@ def test_examples_and_rows_come_back_as_they_were():
     assert rows_from_lines(to_lines(rows)) == rows
 
 
+TEXT = some.text(max_size=20)
+ROLES = some.builds(Role, name=some.text(min_size=1, max_size=20), traits=TEXT, status=TEXT)
+NAMES = some.lists(TEXT, max_size=2).map(tuple)
+EVENTS = some.builds(
+    Event,
+    round=some.integers(0, 2**40),
+    depth=some.integers(0, 3),
+    actor=TEXT,
+    action=TEXT,
+    aware=some.none() | NAMES,
+    harmed=NAMES,
+)
+
+
+@given(
+    some.lists(
+        some.builds(
+            Scene,
+            instruction=some.text(min_size=1, max_size=20).map(Instruction.of),
+            draft=some.none() | TEXT,
+            protagonist=some.none() | ROLES,
+            roles=some.lists(ROLES, max_size=2).map(tuple),
+            events=some.lists(EVENTS, max_size=2).map(tuple),
+            harmed=some.none() | NAMES,
+        ),
+        max_size=3,
+    )
+)
+def test_any_scenes_come_back_as_they_were(scenes):
+    assert load_scenes(dump_scenes(scenes)) == scenes
+
+
 def test_one_line_a_row():
     assert to_lines(SCENES).count(b"\n") == 2
 
@@ -60,8 +96,9 @@ def test_equal_scenes_give_equal_bytes_at_any_time(monkeypatch):
 
 def test_a_row_that_cannot_be_written_is_named():
     broken = SCENES[1].model_copy(update={"draft": "half a pair: \ud83d"})
-    with pytest.raises(RunError, match=r"row 2 \(Scene\)"):
-        to_lines([SCENES[0], broken])
+    for write in (to_lines, dump_scenes):
+        with pytest.raises(RunError, match=r"row 2 \(Scene\)"):
+            write([SCENES[0], broken])
 
 
 @pytest.mark.parametrize(
@@ -77,11 +114,25 @@ def test_lines_of_something_else_are_named(data, words):
         from_lines(data, Scene)
 
 
+def test_a_packed_row_of_another_version_is_named():
+    table = parquet.read_table(io.BytesIO(dump_scenes(SCENES)))
+    blank = table.set_column(0, "instruction", [[{"id": "x", "text": "y"}, {"id": "x", "text": ""}]])
+    later = table.append_column("later", [[1, 2]])
+    for changed, words in ((blank, r"row 2 is no Scene .*instruction\.text"), (later, r"row 1 is no Scene .*later")):
+        out = io.BytesIO()
+        parquet.write_table(changed, out)
+        with pytest.raises(RunError, match=words):
+            load_scenes(out.getvalue())
+
+
 def test_bytes_of_something_else_are_refused():
     packed = dump_scenes(SCENES)
-    for data in (b"", b"plain", packed[:-20], packed[:30] + b"\0\0\0\0" + packed[34:]):
-        if data:
-            with pytest.raises(RunError, match="no gzipped JSON lines"):
-                load_scenes(data)
+    for data in (b"", b"plain", packed[:-20], packed[20:]):
+        with pytest.raises(RunError, match="no Parquet file"):
+            load_scenes(data)
+    rows = dump_rows([{"n": 1}])
+    for data in (b"plain", rows[:-4], rows[:12] + b"\0\0\0\0" + rows[16:]):
+        with pytest.raises(RunError, match="no gzipped JSON lines"):
+            load_rows(data)
     with pytest.raises(RunError, match="line 2 is not JSON"):
         rows_from_lines(b"{}\n{\n")

@@ -1,0 +1,24 @@
+"""Large packages, imported without the garbage collector, and left out of its rounds from then on.
+
+A round over all that torch, Prefect and Great Expectations are made of (700,000 objects) takes nearly half a second, finds nothing,
+and would be done again and again: several times while they are imported, then once for every few hundred scenes.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """If anything is imported within, it is there for good, and so is whatever else the process holds at that moment."""
+    collecting, there = gc.isenabled(), len(sys.modules)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if len(sys.modules) > there:
+            gc.freeze()
+        if collecting:
+            gc.enable()
