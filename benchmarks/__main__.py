@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import endpoint, engine, flow, seeds, smollm2, steps, work
+from benchmarks import endpoint, engine, faults, flow, kills, seeds, served, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
@@ -15,6 +15,9 @@ ALL = {
     "engine": engine.main,
     "flow": flow.main,
     "endpoint": endpoint.main,
+    "kills": kills.main,
+    "faults": faults.main,
+    "served": served.main,
 }
 DEFAULT = ("setup", "work", "steps", "seeds")
 OUT = Path("bench-results")
