@@ -55,9 +55,7 @@ def main() -> dict[str, Any]:
         killed.start().wait()
         differs = ["the run failed"] if killed.uri is None else list(_differences(calm, killed))
         again, bound = _repeats(calm.logs[0], killed.logs, [kill["killed"] for kill in kills])
-        new = {key for log in killed.logs for batch in batches(log) for key in batch.asked}
-        calls = sum(len(batch.asked) for batch in batches(calm.logs[0]))
-        foreign = len(new ^ {key for batch in batches(calm.logs[0]) for key in batch.asked})
+        in_peace, in_all = _asked(calm.logs), _asked(killed.logs)
     for kill, (twice, wasted, batch) in zip(kills, again, strict=True):
         kill |= {"batch": batch, "asked_twice": twice, "answered_twice": wasted}
         print(
@@ -69,17 +67,18 @@ def main() -> dict[str, Any]:
         "options": OPTIONS,
         "stage_seconds": lengths,
         "kills": kills,
-        "calls": calls,
+        "calls": in_peace.total(),
+        "calls_more": in_all.total() - in_peace.total(),
         "asked_twice": sum(kill["asked_twice"] for kill in kills),
         "answered_twice": sum(kill["answered_twice"] for kill in kills),
         "at_most_one_batch_a_kill": bound,
-        "questions_of_one_run_only": foreign,
+        "questions_of_one_run_only": len(in_peace.keys() ^ in_all.keys()),
         "differs": differs,
         "left_alive": sum(kill["left_alive"] for kill in kills),
     }
     print(
         f"kills: {sum(kill['killed'] for kill in kills)} of {len(kills)} fell; what differs: {', '.join(differs) or 'nothing'}; "
-        f"{table['asked_twice']} of {calls} calls asked twice, {table['answered_twice']} answered twice; "
+        f"{table['asked_twice']} of {table['calls']} calls asked twice, {table['answered_twice']} answered twice; "
         f"at most one batch a kill: {bound}; processes that outlived a kill: {table['left_alive']}"
     )
     return table
@@ -187,20 +186,23 @@ def _differences(calm: _Run, killed: _Run) -> Iterator[str]:
 
 
 def _repeats(calm: Path, logs: Sequence[Path], fell: Sequence[bool]) -> tuple[list[tuple[int, int, int]], bool]:
-    """For each kill (questions of its last batch that came again, those of them that had been answered, size of the batch).
+    """For each kill (questions of its last batch that the next process begins with, how many of them had an answer, its size).
 
     And whether no question came more often than in the undisturbed run and once for each kill that caught it in a last batch.
     """
-    noted = [batches(log) for log in logs]
-    times = Counter(key for asked in noted for batch in asked for key in batch.asked)
-    allowed = Counter(key for batch in batches(calm) for key in batch.asked)
+    noted, times, allowed = [batches(log) for log in logs], _asked(logs), _asked([calm])
     rows = []
     for i, (asked, killed) in enumerate(zip(noted, fell, strict=False)):
         last = asked[-1] if asked and killed else Batch([], [])
         allowed.update(last.asked)
-        after = {key for later in noted[i + 1 :] for batch in later for key in batch.asked}
-        rows.append((len(after & set(last.asked)), len(after & set(last.answered)), len(last.asked)))
+        first = next((set(later[0].asked) for later in noted[i + 1 :] if later), set())
+        rows.append((len(first & set(last.asked)), len(first & set(last.answered)), len(last.asked)))
     return rows, times <= allowed
+
+
+def _asked(logs: Sequence[Path]) -> Counter[str]:
+    """How often each question was asked."""
+    return Counter(key for log in logs for batch in batches(log) for key in batch.asked)
 
 
 def batches(log: Path) -> list[Batch]:
