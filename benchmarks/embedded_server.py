@@ -85,6 +85,7 @@ class _Model:
         self._drawn: Counter[str] = Counter()
         self._now = threading.local()
         self._engine = CoalescingEngine(LocalEngine(models.resolve("pocket")))
+        self._engine.generate([Request(messages=(Message(role="user", content="Hi"),), max_tokens=1)])  # its weights are loaded
 
     def behave(self, number: int, prompt: str) -> str:
         """Drawn by the seed, the prompt, and how often that came before: threads that race don't change what is drawn."""

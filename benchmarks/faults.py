@@ -22,8 +22,8 @@ from tests.misbehaving import TROUBLE
 
 SCENES, SHARE, SEED = 160, 0.22, 7
 """A wrong role that is drawn for a question without roles is a good answer, so that about a fifth of the calls goes wrong."""
-IMPATIENT = partial(Policy, read=3.0, start=32, most=32)
-"""A hang is given up after seconds and not five minutes; few at a time, so that no good answer takes as long."""
+IMPATIENT = partial(Policy, read=3.0, most=64)
+"""A hang is given up after seconds and not five minutes; never more at a time than at first, so no good answer takes that long."""
 
 
 class _Left(NamedTuple):
