@@ -72,7 +72,7 @@ def _serve(pipe: Connection, share: float, seed: int) -> None:
         with server.changed, model.lock:
             done = server.done + Counter({WRONG_ROLE: model.wrong})
             done["good"] -= model.wrong
-            pipe.send(Counts(done, model.asked_again))
+            pipe.send(Counts(done, len(model.asked_again)))
 
 
 class _Model:
@@ -80,7 +80,8 @@ class _Model:
 
     def __init__(self, share: float, seed: int) -> None:
         self.lock = threading.Lock()
-        self.wrong = self.asked_again = 0
+        self.wrong = 0
+        self.asked_again: set[str] = set()
         self._share, self._seed = share, seed
         self._drawn: Counter[str] = Counter()
         self._now = threading.local()
@@ -99,12 +100,11 @@ class _Model:
     def say(self, body: dict[str, Any]) -> str:
         """The embedded model's answer, or one with a wrong role where that was drawn and the schema names roles."""
         turns = body["messages"]
-        again = len(turns) > 1 and turns[-2]["role"] == "assistant"
         # The embedded model never learned to mend an answer: asked again it is asked the same, as one that mends it would answer.
-        turns = turns[:-2] if again else turns
+        first = next((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))
         schema = body["response_format"]["json_schema"]["schema"] if "response_format" in body else None
         request = Request(
-            messages=tuple(Message(**turn) for turn in turns),
+            messages=tuple(Message(**turn) for turn in turns[:first]),
             json_schema=schema,
             max_tokens=body["max_tokens"],
             stop=tuple(body.get("stop", ())),
@@ -112,7 +112,8 @@ class _Model:
         (answer,) = self._engine.generate([request])
         spoiled = _with_wrong_role(answer.text, schema) if schema and self._now.wrong_role else None
         with self.lock:
-            self.asked_again += again
+            if first < len(turns):
+                self.asked_again.add(json.dumps(body))
             self.wrong += spoiled is not None
         return answer.text if spoiled is None else spoiled
 
