@@ -175,7 +175,8 @@ class Journal:
         self._inode = self._path.stat().st_ino
         connection.execute("PRAGMA auto_vacuum = FULL")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        # What a killed process has written stays; only a power cut may cost the last seconds, and those are asked again.
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
         with connection:
             connection.execute("DELETE FROM completions WHERE made < ?", (time.time() - KEPT_DAYS * 86_400,))
