@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import endpoint, engine, flow, scale, seeds, smollm2, steps, work
+from benchmarks import endpoint, engine, flow, gpu, ratios, scale, seeds, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
@@ -16,13 +16,14 @@ ALL = {
     "flow": flow.main,
     "endpoint": endpoint.main,
     "scale": scale.main,
+    "gpu": gpu.main,
 }
 DEFAULT = ("setup", "work", "steps", "seeds")
 OUT = Path("bench-results")
 
 
 def main(wanted: list[str]) -> int:
-    """Measure, print, and keep the numbers as JSON."""
+    """Measure, print, and keep the numbers as JSON and all ratios in one picture."""
     unknown = sorted(set(wanted) - set(ALL))
     if unknown:
         print(f"bench: there is no {unknown[0]!r}; choose from {', '.join(ALL)}", file=sys.stderr)
@@ -31,6 +32,8 @@ def main(wanted: list[str]) -> int:
     for name in wanted or DEFAULT:
         print(f"--- {name}")
         (OUT / f"{name}.json").write_text(json.dumps(ALL[name](), indent=1) + "\n")
+    tables = [json.loads(file.read_text()) for file in sorted(OUT.glob("*.json"))]
+    (OUT / "ratios.svg").write_text(ratios.picture(ratios.found(tables)))
     return 0
 
 

@@ -21,8 +21,8 @@ SHARED = 16
 """Tokens that a shared beginning must have at least to be worth a pass of its own."""
 STEM = 8
 """The same for a stem, for which no pass is made but for all stems of a group together."""
-PREFILL = 4096
-"""Prompt tokens, with padding, that go through the model at once. More are no faster, and fall out of a CPU's caches."""
+PREFILL = {"cpu": 4096, "cuda": 32_768}
+"""Prompt tokens, with padding, that go through the model at once, by kind of device. More are no faster."""
 
 
 class Batch:
@@ -35,6 +35,7 @@ class Batch:
     def __init__(self, model: Any, prompts: Sequence[list[int]], pad: int) -> None:
         self._model = model
         self._pad = pad
+        self._prefill = PREFILL[model.device.type]
         self._config = model.config.get_text_config()
         self.refills = takes_places(model)
         self._mask = self._unread(0)  # (rows, positions), for a batch that isn't refilled
@@ -61,7 +62,7 @@ class Batch:
             self._cache = DynamicCache(config=self._config)
             self._mask = self._append(self._cache, self._unread(len(bodies)), bodies)
             return
-        for group in _groups([len(body) - self.shared for body in bodies]):
+        for group in _groups([len(body) - self.shared for body in bodies], self._prefill):
             self._read(slice(first + group.start, first + group.stop), bodies[group.start : group.stop])
 
     def _read(self, places: slice, bodies: Sequence[list[int]]) -> None:
@@ -104,10 +105,10 @@ class Batch:
         before, mask = mask.shape[1], torch.cat([mask, shown], dim=1)
         position = (mask.cumsum(1) - 1).clamp(min=0)
         # A recurrent state can't be fed a prompt in pieces.
-        width = max(64, PREFILL // len(texts)) if self.refills else longest
+        width = max(64, self._prefill // len(texts)) if self.refills else longest
         for start in range(before, before + longest, width):
             piece = slice(start, min(start + width, before + longest))
-            self._forward(ids[:, piece.start - before : piece.stop - before], mask[:, : piece.stop], position[:, piece], cache)
+            self._forward(ids[:, piece.start - before : piece.stop - before], mask[:, : piece.stop], position[:, piece], cache, 0)
         return mask
 
     def advance(self, tokens: torch.Tensor, alive: np.ndarray[Any, np.dtype[np.bool_]]) -> torch.Tensor:
@@ -117,18 +118,26 @@ class Batch:
             living = torch.from_numpy(alive).to(self._mask.device)
             self._mask = torch.cat([self._mask, living[:, None]], dim=1)
             position = (self._mask.sum(1, keepdim=True) - 1).clamp(min=0)
-            return self._forward(tokens[:, None], self._mask, position, cache)
+            return self._forward(tokens[:, None], self._mask, position, cache, 1)[:, 0]
         cache.step(tokens.device)
         with stepping(cache):
-            logits = self._forward(tokens[:, None], None, cache.at[:, None] + self.shared, cache)
+            logits = self._forward(tokens[:, None], None, cache.at[:, None] + self.shared, cache, 1)[:, 0]
         cache.filled += alive
         return logits
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor | None, position: torch.Tensor, cache: Any) -> torch.Tensor:
-        """(B, n) new tokens at (B, n) positions, (B, all that the cache holds then) mask -> (B, V) logits behind the last."""
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor | None, position: torch.Tensor, cache: Any, wanted: int
+    ) -> torch.Tensor:
+        """(B, n) new tokens at (B, n) positions, (B, all that the cache holds then) mask -> (B, wanted, V) logits of the last."""
         logits: torch.Tensor = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            cache=cache,
+            use_cache=True,
+            # As indices, since 0 as a number means all of them.
+            logits_to_keep=torch.arange(ids.shape[1] - wanted, ids.shape[1], device=ids.device),
+        ).logits
         return logits
 
 
@@ -172,11 +181,11 @@ def _agreeing(first: Sequence[int], second: Sequence[int], most: int) -> int:
     return next((i for i in range(most) if first[i] != second[i]), most)
 
 
-def _groups(lengths: Sequence[int]) -> list[range]:
-    """Ranges of prompts that are read together: of similar length, and within `PREFILL` tokens or alone."""
+def _groups(lengths: Sequence[int], most: int) -> list[range]:
+    """Ranges of prompts that are read together: of similar length, and within `most` tokens or alone."""
     out, start, longest = [], 0, 0
     for i, length in enumerate(lengths):
-        if i > start and ((i + 1 - start) * max(longest, length) > PREFILL or length * 4 < longest * 3):
+        if i > start and ((i + 1 - start) * max(longest, length) > most or length * 4 < longest * 3):
             out.append(range(start, i))
             start, longest = i, 0
         longest = max(longest, length)

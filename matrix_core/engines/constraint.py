@@ -48,8 +48,8 @@ class Grammars:
             return
         mask = allocate_token_bitmask(len(logits), self._vocabulary)
         fill_next_token_bitmask_par(self._executor, list(matchers), mask)
-        bits = np.unpackbits(mask.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
-        logits.masked_fill_(torch.from_numpy(bits == 0).to(logits.device), float("-inf"))
+        allowed = _unpacked(mask.view(np.uint8), self._vocabulary, logits.device)
+        logits.masked_fill_(allowed == 0, float("-inf"))
 
     def accept(self, matchers: Sequence[tuple[LLMatcher, int]]) -> None:
         """Move each matcher past the token chosen for it; pairs of (matcher, token). A refused one is left in error."""
@@ -60,3 +60,11 @@ class Grammars:
     def token_bytes(self) -> list[bytes]:
         """What each token of the vocabulary writes."""
         return [self._tokens.decode_bytes([token]) for token in range(self._vocabulary)]
+
+
+def _unpacked(mask: np.ndarray[Any, np.dtype[np.uint8]], vocabulary: int, device: torch.device) -> torch.Tensor:
+    """(B, bytes) of eight tokens each, the lowest bit first -> (B, V) of 0 and 1, on the device."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.unpackbits(mask, axis=1, count=vocabulary, bitorder="little"))
+    bits = torch.from_numpy(mask).to(device)[..., None] >> torch.arange(8, dtype=torch.uint8, device=device) & 1
+    return bits.flatten(1)[:, :vocabulary]

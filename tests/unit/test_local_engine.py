@@ -84,7 +84,7 @@ def test_a_shared_beginning_changes_nothing(spec: ModelSpec, engine: LocalEngine
     monkeypatch.setattr(batch, "SHARED", 10_000)
     assert [c.text for c in engine.generate(requests)] == shared
     monkeypatch.setattr(batch, "SHARED", 1)
-    monkeypatch.setattr(batch, "PREFILL", 1)  # the prompt in pieces
+    monkeypatch.setitem(batch.PREFILL, "cpu", 1)  # the prompt in pieces
     assert [c.text for c in engine.generate(requests)] == shared
 
 
@@ -104,7 +104,7 @@ def test_families_of_prompts_change_nothing(spec: ModelSpec, engine: LocalEngine
     assert sorted(len(family) for family, _ in found) == [1, 3, 4]
     expected = [by_generate(spec, request) for request in requests]
     assert [c.text for c in engine.generate(requests)] == expected
-    monkeypatch.setattr(local, "ROWS", 3)
+    monkeypatch.setitem(local.ROWS, "cpu", 3)
     assert [c.text for c in engine.generate(requests)] == expected
     monkeypatch.setattr(batch, "STEM", 10_000)
     assert [c.text for c in engine.generate(requests)] == expected
@@ -139,7 +139,7 @@ def test_waiting_rows_enter_while_others_go_on(spec: ModelSpec, engine: LocalEng
         return advance(self, tokens, alive)
 
     monkeypatch.setattr(batch.Batch, "advance", watched)
-    monkeypatch.setattr(local, "ROWS", 4)
+    monkeypatch.setitem(local.ROWS, "cpu", 4)
     assert engine.generate(requests) == expected
     assert max(places for _, places in full) == 4
     steps = sum(c.completion_tokens + (c.finish_reason == "stop") for c in expected)
@@ -154,7 +154,7 @@ def test_a_row_that_reaches_the_longest_limit_leaves_those_that_entered_later_al
     """One of sixteen ends at the very last step that there is room for, too few for others to enter in its place at once."""
     asked = [ask(f"Tell me about {n}.", max_tokens=12 if n == 10 or n > 15 else 5) for n in range(31)]
     alone = [by_generate(spec, request) for request in asked]
-    monkeypatch.setattr(local, "ROWS", 16)
+    monkeypatch.setitem(local.ROWS, "cpu", 16)
     monkeypatch.setattr(local, "arranged", lambda prompts: range(len(prompts)))
     completions = engine.generate(asked)
     assert [completion.error for completion in completions] == [None] * len(asked)
