@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import journal_command, store_commands
+from flows import ablate_command, journal_command, store_commands
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
@@ -24,7 +24,7 @@ from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export", "--plan"}
 
 app = typer.Typer(
     name=NAME,
@@ -159,6 +159,10 @@ def _evaluate_command(
     options = RunOptions.of_run(run, store, **_without_none(given))
     options.check()
     _perform("evaluate", options, json, debug)
+
+
+app.command("ablate", help=ablate_command.HELP)(ablate_command.ablate)
+app.command("results", help=ablate_command.RESULTS_HELP)(ablate_command.results)
 
 
 @app.command("up", help="A Prefect server with its UI, a worker, and all deployments; Ctrl-C stops them.")

@@ -41,9 +41,11 @@ class Gated(BaseModel):
     quarantine: Reference | None = None
 
 
-def settings_for(style: str, seed: int) -> TuningSettings:
-    """The paper's recipe for real models, the embedded model's own for itself."""
-    return TuningSettings.pocket(seed=seed) if style == "pocket" else TuningSettings.paper(seed=seed)
+def settings_for(settings: Settings) -> TuningSettings:
+    """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none."""
+    recipe = TuningSettings.pocket if settings.style == "pocket" else TuningSettings.paper
+    untraced = settings.method != "matrix" or "traces" in settings.without
+    return recipe(seed=settings.seed, **({"traces": 0} if untraced else {}))
 
 
 def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:

@@ -19,6 +19,8 @@ class Rival(NamedTuple):
     """name -> step, in the order in which they are played"""
     styles: tuple[Literal["full", "pocket"], ...] = ("full", "pocket")
     """the prompt styles that it has words in: the embedded model knows no prompts but those that it was taught"""
+    by_votes: tuple[str, ...] = ()
+    """the steps that cost as much more as there are votes"""
 
 
 def steps(*played: Step) -> dict[str, Step]:

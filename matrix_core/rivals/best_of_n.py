@@ -65,4 +65,7 @@ def judged(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     return scene.model_copy(update={"events": events, "refined": best.action})
 
 
-RIVAL = Rival(steps(Step("draft: several", 1, ask, absorb), Step("refinement: the best draft", 1, judge, judged)))
+RIVAL = Rival(
+    steps(Step("draft: several", 1, ask, absorb), Step("refinement: the best draft", 1, judge, judged)),
+    by_votes=("draft", "refinement"),
+)

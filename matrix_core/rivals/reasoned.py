@@ -71,5 +71,6 @@ RIVAL = Rival(
         Step("summary: by reasoning", 1, ask, absorb),
         Step("critique: of the reasoned draft", 1, criticise, criticised),
         STEPS["refinement"],
-    )
+    ),
+    by_votes=("summary",),
 )

@@ -38,4 +38,7 @@ def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
 
 
 CRITIQUE = Step("critique: of the draft alone", 1, ask, absorb)
-RIVAL = Rival(steps(STEPS["draft"], CRITIQUE, STEPS["refinement"]))
+RIVAL = Rival(
+    steps(STEPS["draft"], CRITIQUE, STEPS["refinement"]),
+    by_votes=("critique",),
+)
