@@ -10,6 +10,7 @@ from prefect import flow
 from flows.options import RunOptions
 from flows.stages import showing_failed_gates
 from matrix_core import statistics
+from matrix_core.errors import RunError
 from matrix_core.judging import Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
@@ -19,7 +20,7 @@ from tasks.evaluation import Outcomes, answer, assessed, boundary, figures, gene
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, put_json, recall
 from tasks.spending import metered
 from tasks.store import Reference, open_store
-from tasks.tuning import Gated
+from tasks.tuning import Gated, learned
 from tasks.verdicts import check_verdicts, judge_answers, load_verdicts
 from validations import tables
 
@@ -42,6 +43,7 @@ def evaluate(options: RunOptions) -> None:
         if tuned.adapter is None:
             done = Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
         elif asker.settings.style == "pocket":
+            asker.learned = learned(store, tuned.examples)
             done = _pocket(asker)
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
@@ -69,9 +71,13 @@ class Asker:
         self.limit = options.questions or EVALUATED
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
         self.steps: list[Done] = []
+        self.learned: frozenset[str] = frozenset()
 
     def both(self, questions: list[str]) -> Answers:
-        """The answers of the base model and of the tuned one."""
+        """The answers of the base model and of the tuned one. RunError if the tuned one has learned from one of the questions."""
+        known = self.learned.intersection(questions)
+        if known:
+            raise RunError(f"evaluate: the model was tuned on what it is asked here: {min(known)!r}; this run proves nothing")
         kept = self._ask(self.base, questions), self._ask(self.tuned, questions)
         return Answers(load_answers(self.store, kept[0]), load_answers(self.store, kept[1]), kept)
 
