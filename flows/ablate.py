@@ -23,10 +23,9 @@ from flows.stages import run_stage
 from flows.tune import tune
 from matrix_core import arms
 from matrix_core.arms import Cost
-from matrix_core.errors import RunError
 from matrix_core.rivals import RIVALS
 from tasks.comparison import render
-from tasks.play import Record
+from tasks.memo import Spent
 from tasks.runs import Evaluated, Simulated, Tuned, recall
 from tasks.store import Store, open_store
 
@@ -80,32 +79,15 @@ def votes(plan: Plan, arm: Arm, seed: int, store: str) -> int | None:
         for options in (plan.options(plan.arms[plan.first], seed, store), one)
     )
     whole, alone, voted = cost(first), cost(single), cost(single, RIVALS[arm.method].by_votes)
-    if whole is None or alone is None or voted is None:
-        raise RunError(
-            f"what {plan.first} or {arm.method} costs can't be told: all scenes were taken over from earlier runs; take another "
-            "--store"
-        )
     return arms.votes_for(getattr(whole, arm.equal), getattr(alone, arm.equal), getattr(voted, arm.equal))
 
 
-def cost(simulated: Simulated, only: tuple[str, ...] | None = None) -> Cost | None:
-    """What playing has cost for each instruction (all steps, or some of them), as if nothing had been in any cache.
-
-    Scenes that a shard took over from others are counted like those that it played itself; None if it took over all of them.
-    """
-    records = [record for record, _ in simulated.records if record.step != "instructions" and (only is None or record.step in only)]
-    if any(record.reused and not record.asked for record in records):
-        return None
-    calls, tokens, seconds = (sum(column) for column in zip(*(_spent(record) for record in records), strict=True))
-    n = simulated.instructions
-    return Cost(calls / n, tokens / n, seconds / n)
-
-
-def _spent(record: Record) -> tuple[float, float, float]:
-    calls = record.calls + record.cached_calls
-    tokens = (record.prompt_tokens + record.completion_tokens) * (calls / record.calls if record.calls else 1)
-    scale = (record.asked + record.reused) / record.asked if record.asked else 1
-    return calls * scale, tokens * scale, record.seconds * scale
+def cost(simulated: Simulated, only: tuple[str, ...] | None = None) -> Cost:
+    """What playing has cost for each instruction (all steps, or some of them), as if nothing had been in any cache."""
+    spent = Spent()
+    for record, _ in simulated.records:
+        spent = spent.plus(record.spent) if only is None or record.step in only else spent
+    return Cost(*(total / simulated.instructions for total in spent))
 
 
 def summarise(plan: Plan, store: Store, runs: Mapping[str, list[RunOptions]]) -> dict[str, Any]:
@@ -124,9 +106,8 @@ def summarise(plan: Plan, store: Store, runs: Mapping[str, list[RunOptions]]) ->
         if own:
             simulated = [recall(store, options.run, "simulate", Simulated) for options in own]
             tuned = [recall(store, options.run, "tune", Tuned) for options in own]
-            costs = [spent for one in simulated if (spent := cost(one)) is not None]
             rows[name] |= {
-                "cost": arms.mean_cost(costs)._asdict() if costs else None,
+                "cost": arms.mean_cost([cost(one) for one in simulated])._asdict(),
                 "votes": [options.votes for options in own],
                 "scenes": [one.count for one in simulated],
                 "examples": [one.count for one in tuned],

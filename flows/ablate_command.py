@@ -98,17 +98,11 @@ def print_told(told: dict[str, Any], as_json: bool, file: Any) -> None:
     table = Table(
         title=f"{told['run_id']}: in percent [95 %], and beneath it the difference to {told['first']}", title_justify="left"
     )
-    for name in (
-        "arm",
-        *(comparison.FIGURES[figure] for figure in comparison.columns(told)),
-        "calls",
-        "tokens",
-        "seconds",
-        "tuning, s",
-    ):
+    shown = [name for name in comparison.AT_A_GLANCE if name in comparison.columns(told)]
+    for name in ("arm", *(comparison.FIGURES[figure] for figure in shown), "calls", "tokens", "seconds", "tuning, s"):
         table.add_column(Text(name))
     for arm, row in told["arms"].items():
-        values = ("\n".join(filter(None, comparison.cells(row, figure))) for figure in comparison.columns(told))
+        values = ("\n".join(filter(None, comparison.cells(row, figure))) for figure in shown)
         table.add_row(*(Text(value) for value in (arm, *values, *comparison.costs(row))))
     console = Console(file=file)
-    Console(file=file, width=console.width if console.is_terminal else 240).print(table)
+    Console(file=file, width=console.width if console.is_terminal else 200).print(table)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matrix_core import statistics
+from matrix_core.statistics import Estimate
 
 Table = Sequence[Sequence[float]]
 """One figure of one arm: a row a seed, a column a question; the same questions in every row and every arm."""
@@ -32,14 +33,22 @@ def compared(outcomes: Mapping[str, Mapping[str, Table]], first: str, seed: int 
 def _compared(table: Table, against: Table, seed: int, own: bool) -> dict[str, Any]:
     if [len(row) for row in table] != [len(row) for row in against]:
         raise ValueError("arms are compared on the same seeds and questions only")
-    value = statistics.crossed(table, seed)
+    value = _estimate(table, seed, least=0.0)
     out: dict[str, Any] = {"n": len(table[0]), "seeds": len(table), "value": value.value, "ci95": value.ci95}
     if own:
         return out
-    change = statistics.crossed(
-        [[a - b for a, b in zip(row, other, strict=True)] for row, other in zip(table, against, strict=True)], seed
-    )
+    differences = [[a - b for a, b in zip(row, other, strict=True)] for row, other in zip(table, against, strict=True)]
+    change = _estimate(differences, seed, least=-1.0)
     return out | {"change": change.value, "ci95_change": change.ci95}
+
+
+def _estimate(table: Table, seed: int, least: float) -> Estimate:
+    """The mean over seeds and questions. Where nothing varies, as uncertain as Wilson's bound for as many questions."""
+    found = statistics.crossed(table, seed)
+    if found.low < found.high:
+        return found
+    unseen = statistics.share(0, len(table[0])).high
+    return Estimate(found.value, max(least, found.value - unseen), min(1.0, found.value + unseen))
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:

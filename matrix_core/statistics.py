@@ -75,15 +75,12 @@ def mean(values: Sequence[float], seed: int = 0) -> Estimate:
 def crossed(values: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
     """The mean of a table of shape (seeds, questions), with the interval over both; of one seed, over the questions alone.
 
-    The difference of two arms is the mean of the table of differences. Where every entry is 0, or every one is 1, nothing varies:
-    then it is the Wilson interval of as many rows as there are questions. ValueError without entries, or for a ragged table.
+    The difference of two arms is the mean of the table of differences. ValueError without entries, or for a ragged table.
     """
     if not values or not values[0] or len({len(row) for row in values}) > 1:
         raise ValueError("seeds by questions: a table with at least one entry, and as many in each row")
     table = np.asarray(values, dtype=np.float64)
     seeds, questions = table.shape
-    if table.min() == table.max() == 1 or not table.any():
-        return share(int(table[0].sum()), questions)
     distinct, counts = np.unique(table, axis=1, return_counts=True)  # (seeds, D)
     rng = np.random.default_rng(seed)
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=_RESAMPLES)  # (resamples, seeds)

@@ -25,6 +25,14 @@ FIGURES = {
     "held_out.score": "against the base model (win 1, tie 0.5)",
 }
 """Figure -> what it is called; those that there are make the table's columns."""
+AT_A_GLANCE = (
+    *HEADLINES,
+    "pocket.harmful_compliance",
+    "pocket.over_refusal",
+    "pocket_places.well_answered",
+    "pocket_general.right",
+)
+"""What a terminal is wide enough for."""
 SWEPT = ("roles", "steps", "scenes")
 
 
@@ -58,8 +66,7 @@ def costs(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if "tuning_seconds" not in row:
         return "-", "-", "-", "-"
     spent = row["cost"]
-    told = (f"{spent['calls']:.1f}", f"{spent['tokens']:,.0f}", f"{spent['seconds']:.2f}") if spent else ("?", "?", "?")
-    return *told, f"{row['tuning_seconds']:.0f}"
+    return f"{spent['calls']:.1f}", f"{spent['tokens']:,.0f}", f"{spent['seconds']:.2f}", f"{row['tuning_seconds']:.0f}"
 
 
 def render(told: Mapping[str, Any]) -> str:

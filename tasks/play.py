@@ -105,8 +105,8 @@ class Record(_Frozen):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     re_asked: int = 0
-    seconds: float = 0.0
-    """how long it took when it was done"""
+    spent: memo.Spent = memo.Spent()
+    """what its scenes have cost, those included that were taken over"""
     gate: dict[str, Any] | None = None
     quarantine: Reference | None = None
 
@@ -179,7 +179,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
     before = memo.hashes(turn)
-    known = {} if play.refresh == step else memo.recall(store, step, parts, before)
+    known, spent = memo.Recalled({}, memo.Spent()) if play.refresh == step else memo.recall(store, step, parts, before)
     outcome = waves.run(
         simulation.step(step, play.settings),
         [scene for scene in turn if scene.id not in known],
@@ -203,7 +203,9 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected.sort(key=lambda row: str(row["id"]))
     aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
     after = _shard(play, shard.index, kept)
-    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside))
+    spent = spent.plus(_spent(outcome.usage, time.monotonic() - began))
+    each = memo.Spent().plus(spent, 1 / len(turn))
+    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside, each=each))
     showing.note(
         f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
         f"{len(rejected)} scenes set aside; {why}"
@@ -221,11 +223,17 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
-            seconds=round(time.monotonic() - began, 3),
+            spent=spent,
             gate=noted,
             quarantine=aside,
         ),
     )
+
+
+def _spent(usage: waves.Usage, seconds: float) -> memo.Spent:
+    """Answers that were in the journal are counted by number only, so their tokens are taken to be as many as the others'."""
+    calls, tokens = usage.calls + usage.cached, usage.prompt + usage.completion
+    return memo.Spent(calls, tokens * calls / usage.calls if usage.calls else 0.0, round(seconds, 3))
 
 
 def _gated(step: str, play: Play, outcome: waves.Outcome, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

@@ -7,6 +7,7 @@ import pytest
 from flows.ablate import cost
 from matrix_core import arms, statistics
 from tasks import comparison
+from tasks.memo import Spent
 from tasks.play import Record
 from tasks.runs import Simulated
 from tasks.store import Reference
@@ -42,11 +43,13 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.86 <= hit / 150 <= 0.99
 
 
-@pytest.mark.parametrize("all_of_them", [0.0, 1.0])
-def test_where_nothing_varies_the_interval_is_no_point(all_of_them):
-    found = statistics.crossed([[all_of_them] * 50] * 3)
-    assert found.value == all_of_them
-    assert found.high - found.low > 0.05
+@pytest.mark.parametrize(("all_of_them", "low", "high"), [(0.0, 0.0, 0.07), (1.0, 0.93, 1.0)])
+def test_where_nothing_varies_the_interval_is_no_point_and_that_of_the_difference_goes_both_ways(all_of_them, low, high):
+    table = {"f": [[all_of_them] * 50] * 3}
+    row = arms.compared({"MATRIX": table, "x": table}, "MATRIX")["x"]["f"]
+    assert row["ci95"] == pytest.approx([low, high], abs=0.005)
+    assert row["change"] == 0
+    assert row["ci95_change"] == pytest.approx([-0.07, 0.07], abs=0.005)
 
 
 @pytest.mark.parametrize("table", [[], [[]], [[1.0], [1.0, 0.0]]])
@@ -78,14 +81,10 @@ def simulated(*records: Record) -> Simulated:
 
 
 def test_an_arm_costs_what_it_would_by_itself_whatever_came_from_a_cache():
-    asked = Record(step="draft", asked=10, calls=10, prompt_tokens=80, completion_tokens=20, seconds=2.0)
-    journalled = Record(step="critique", asked=10, calls=5, cached_calls=5, prompt_tokens=40, completion_tokens=10, seconds=1.0)
-    taken_over = Record(step="plan", asked=5, reused=5, calls=5, prompt_tokens=50, seconds=1.0)
-    assert cost(simulated(asked)) == arms.Cost(1.0, 10.0, 0.2)
-    assert cost(simulated(asked, journalled)) == arms.Cost(2.0, 20.0, 0.3)
-    assert cost(simulated(asked, taken_over)) == arms.Cost(2.0, 20.0, 0.4)
-    assert cost(simulated(asked, journalled), ("critique",)) == arms.Cost(1.0, 10.0, 0.1)
-    assert cost(simulated(Record(step="draft", reused=10))) is None
+    drafts = Record(step="draft", asked=10, calls=10, prompt_tokens=80, completion_tokens=20, spent=Spent(10, 100, 2.0))
+    taken_over = Record(step="critique", reused=10, spent=Spent(20, 400, 1.0))
+    assert cost(simulated(drafts, taken_over)) == arms.Cost(3.0, 50.0, 0.3)
+    assert cost(simulated(drafts, taken_over), ("critique",)) == arms.Cost(2.0, 40.0, 0.1)
 
 
 def test_votes_are_as_many_as_cost_as_much():
