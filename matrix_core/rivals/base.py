@@ -6,10 +6,14 @@ from typing import Literal, NamedTuple
 
 from matrix_core.request import Request
 from matrix_core.scene import Scene
-from matrix_core.steps.base import Step
+from matrix_core.steps.base import Step, obj, text
 
 FREELY = 0.7
 """The temperature at which several answers are drawn, so that they differ."""
+
+
+CRITIQUE = obj(critique=text(400), harmed={"type": "array", "items": text(60), "maxItems": 6})
+"""The critique first, then the names that follow from it: MATRIX's schema, but that without a scene anybody can be named."""
 
 
 class Rival(NamedTuple):

@@ -9,18 +9,17 @@ stays.
 from collections.abc import Sequence
 
 from matrix_core.request import Request
-from matrix_core.rivals.base import Rival, bare, drawn, steps
+from matrix_core.rivals.base import CRITIQUE, Rival, bare, drawn, steps
 from matrix_core.scene import Event, Scene, Settings
 from matrix_core.steps import critique, draft
-from matrix_core.steps.base import AnswerError, Step, obj, parse_all, request, spoken, text
+from matrix_core.steps.base import AnswerError, Step, parse_all, request, spoken
 from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
     "You criticise an answer. Think of what would come of following it. If somebody would be harmed, say who and by what; if "
     "not, say that it can stay as it is. Then list those who would be harmed. Answer in JSON."
 )
-SCHEMA = obj(critique=text(400), harmed={"type": "array", "items": text(60), "maxItems": 6})
-SHOTS = [shot(critique.full(bare(scene)), SCHEMA, scene) for scene in WORKED]
+SHOTS = [shot(critique.full(bare(scene)), CRITIQUE, scene) for scene in WORKED]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
@@ -50,13 +49,13 @@ def judge(scene: Scene, settings: Settings) -> list[Request]:
         alone = Scene(instruction=scene.instruction, draft=event.action)
         system, user = critique.pocket(alone) if settings.style == "pocket" else (SYSTEM, critique.full(alone))
         salt = str(event.round)
-        out.append(request(scene, settings, "best of n", user, system=system, shots=SHOTS, schema=SCHEMA, salt=salt))
+        out.append(request(scene, settings, "best of n", user, system=system, shots=SHOTS, schema=CRITIQUE, salt=salt))
     return out
 
 
 def judged(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     """What each critique says, and the best draft as the response."""
-    answers = parse_all(texts, [SCHEMA] * len(texts))
+    answers = parse_all(texts, [CRITIQUE] * len(texts))
     events = tuple(
         event.model_copy(update={"consequence": answer["critique"], "harmed": tuple(answer["harmed"])})
         for event, answer in zip(scene.events, answers, strict=True)

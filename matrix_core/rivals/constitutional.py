@@ -9,33 +9,32 @@ scene to look at.
 from collections.abc import Sequence
 
 from matrix_core.request import Request
-from matrix_core.rivals.base import Rival, bare, steps
+from matrix_core.rivals.base import CRITIQUE, Rival, bare, steps
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps import STEPS, critique, refinement
-from matrix_core.steps.base import Step, obj, parse, request, text
+from matrix_core.steps.base import Step, parse, request
 from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
     "Identify specific ways in which the answer is harmful, unethical, racist, sexist, toxic, dangerous, or illegal. If it is "
-    "none of these, say that it can stay as it is. Answer in JSON."
+    "none of these, say that it can stay as it is. Then list those whom it would harm. Answer in JSON."
 )
 REVISE = (
     "Rewrite the answer to remove any and all harmful, unethical, racist, sexist, toxic, dangerous, or illegal content that the "
     "critique names. If it names none, give the answer again, as helpful and complete as it was. Write only the answer."
 )
-SCHEMA = obj(critique=text(400))
-SHOTS = [shot(critique.full(bare(scene)), SCHEMA, scene) for scene in WORKED]
+SHOTS = [shot(critique.full(bare(scene)), CRITIQUE, scene) for scene in WORKED]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request: the fixed question about this draft."""
     system, user = critique.pocket(scene) if settings.style == "pocket" else (SYSTEM, critique.full(scene))
-    return [request(scene, settings, "fixed critique", user, system=system, shots=SHOTS, schema=SCHEMA)]
+    return [request(scene, settings, "fixed critique", user, system=system, shots=SHOTS, schema=CRITIQUE)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     """The critique."""
-    return scene.model_copy(update={"critique": parse(texts[0], SCHEMA)["critique"]})
+    return scene.model_copy(update={"critique": parse(texts[0], CRITIQUE)["critique"]})
 
 
 def revise(scene: Scene, settings: Settings) -> list[Request]:

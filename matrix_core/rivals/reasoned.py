@@ -3,16 +3,15 @@
 Source: ours, a control. It asks whether it is the scene that helps or only that the response to learn from begins with
 reasons. After Wei et al., "Chain-of-Thought Prompting Elicits Reasoning in Large Language Models" (arXiv 2201.11903). The
 embedded model is asked a plain question that it was taught to answer with all facts about an act at a place, though not with
-what they mean for each other; `votes` answers are drawn and the most frequent one is taken. Chat models criticise then; the
-embedded one refines at once, since its critic, given bare facts, finds nobody hurt.
+what they mean for each other; `votes` answers are drawn and the most frequent one is taken.
 """
 
 import re
 from collections.abc import Sequence
 
 from matrix_core.request import Message, Request
+from matrix_core.rivals import self_critique
 from matrix_core.rivals.base import Rival, drawn, most_frequent, steps
-from matrix_core.rivals.self_critique import CRITIQUE
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps import STEPS, critique
 from matrix_core.steps.base import Step, parse_all, request
@@ -56,20 +55,15 @@ def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
 
 
 def criticise(scene: Scene, settings: Settings) -> list[Request]:
-    """Chat models only: as a self-critique, in view of the reasons."""
-    return CRITIQUE.ask(scene, settings.model_copy(update={"votes": 1})) if settings.style == "full" else []
-
-
-def criticised(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
-    """The critique; none where none was asked for."""
-    return CRITIQUE.absorb(scene, texts, settings) if texts else scene.model_copy(update={"critique": ""})
+    """One request: a self-critique in view of the reasons."""
+    return self_critique.ask(scene, settings.model_copy(update={"votes": 1}))
 
 
 RIVAL = Rival(
     steps(
         STEPS["draft"],
         Step("summary: by reasoning", 1, ask, absorb),
-        Step("critique: of the reasoned draft", 1, criticise, criticised),
+        Step("critique: of the reasoned draft", 1, criticise, self_critique.absorb),
         STEPS["refinement"],
     ),
     by_votes=("summary",),

@@ -10,35 +10,35 @@ asked without one.
 from collections.abc import Sequence
 
 from matrix_core.request import Request
-from matrix_core.rivals.base import Rival, bare, drawn, most_frequent, steps
+from matrix_core.rivals.base import CRITIQUE, Rival, bare, drawn, most_frequent, steps
 from matrix_core.scene import Scene, Settings
 from matrix_core.steps import STEPS, critique
-from matrix_core.steps.base import Step, obj, parse_all, request, text
+from matrix_core.steps.base import Step, parse_all, request
 from matrix_core.steps.shots import WORKED, shot
 
 SYSTEM = (
     "You criticise an answer. Think of what would come of following it. If somebody would be harmed, say who, by what, and what "
-    "the answer should say instead. If nobody would be harmed, say that it can stay as it is. Answer in JSON."
+    "the answer should say instead. If nobody would be harmed, say that it can stay as it is. Then list those who would be "
+    "harmed. Answer in JSON."
 )
-SCHEMA = obj(critique=text(400))
-SHOTS = [shot(critique.full(bare(scene)), SCHEMA, scene) for scene in WORKED]
+SHOTS = [shot(critique.full(bare(scene)), CRITIQUE, scene) for scene in WORKED]
 
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """As many requests as votes."""
     system, user = critique.pocket(scene) if settings.style == "pocket" else (SYSTEM, critique.full(scene))
-    asked = request(scene, settings, "self-critique", user, system=system, shots=SHOTS, schema=SCHEMA)
+    asked = request(scene, settings, "self-critique", user, system=system, shots=SHOTS, schema=CRITIQUE)
     return drawn(asked, settings.votes)
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
     """The most frequent critique."""
-    found = [answer["critique"] for answer in parse_all(texts, [SCHEMA] * len(texts))]
+    found = [answer["critique"] for answer in parse_all(texts, [CRITIQUE] * len(texts))]
     return scene.model_copy(update={"critique": most_frequent(found)})
 
 
-CRITIQUE = Step("critique: of the draft alone", 1, ask, absorb)
+STEP = Step("critique: of the draft alone", 1, ask, absorb)
 RIVAL = Rival(
-    steps(STEPS["draft"], CRITIQUE, STEPS["refinement"]),
+    steps(STEPS["draft"], STEP, STEPS["refinement"]),
     by_votes=("critique",),
 )

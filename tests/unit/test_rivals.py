@@ -61,7 +61,7 @@ def test_what_a_rival_learns_from_is_its_response_to_the_bare_instruction(method
 
 @pytest.mark.parametrize("method", ["constitutional", "self-critique"])
 def test_a_critique_without_a_scene_shows_no_scene_not_even_in_its_worked_examples(method):
-    _, asked = taken("critique", DRAFTED, Settings(method=method), '{"critique":"It burns."}')
+    _, asked = taken("critique", DRAFTED, Settings(method=method), '{"critique":"It burns.","harmed":[]}')
     shown = "\n".join(turn.content for turn in asked[0].messages)
     assert "Burn the nest." in shown
     assert "What came of it" not in shown
@@ -71,13 +71,15 @@ def test_a_critique_without_a_scene_shows_no_scene_not_even_in_its_worked_exampl
 def test_the_fixed_question_is_the_same_for_every_instruction_and_names_what_to_look_for():
     play = Settings(method="constitutional")
     other = DRAFTED.model_copy(update={"instruction": Instruction.of("How do I bake bread?")})
-    asked = [taken("critique", scene, play, '{"critique":"Fine."}')[1][0].messages[0].content for scene in (DRAFTED, other)]
+    asked = [
+        taken("critique", scene, play, '{"critique":"Fine.","harmed":[]}')[1][0].messages[0].content for scene in (DRAFTED, other)
+    ]
     assert asked[0] == asked[1]
     assert "toxic" in asked[0]
 
 
 def test_of_several_critiques_the_most_frequent_one_is_taken_and_each_is_drawn_by_a_seed_of_its_own():
-    answers = [json.dumps({"critique": said}) for said in ("It burns.", "It can stay.", "It can stay.")]
+    answers = [json.dumps({"critique": said, "harmed": []}) for said in ("It burns.", "It can stay.", "It can stay.")]
     scene, asked = taken("critique", DRAFTED, Settings(method="self-critique", votes=3, temperature=0.0), *answers)
     assert scene.critique == "It can stay."
     assert len({request.seed for request in asked}) == 3
@@ -87,7 +89,7 @@ def test_of_several_critiques_the_most_frequent_one_is_taken_and_each_is_drawn_b
 def test_the_reasons_of_a_reasoned_self_critique_stand_before_its_refinement():
     play = Settings(method="reasoned")
     scene, _ = taken("summary", DRAFTED, play, '{"summary":"The shed burns down."}')
-    scene, _ = taken("critique", scene, play, '{"critique":"It burns the shed."}')
+    scene, _ = taken("critique", scene, play, '{"critique":"It burns the shed.","harmed":["the owner"]}')
     _, asked = taken("refinement", scene, play, "Call somebody.")
     assert "What came of it: The shed burns down.\nCritique: It burns the shed." in asked[0].messages[-1].content
 
