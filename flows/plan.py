@@ -17,7 +17,11 @@ from matrix_core.scene import Method, Part
 from tasks.inputs import printable
 
 SHIPPED = Path(tasks.__file__).parent / "data"
-PLANS = {"default": SHIPPED / "ablate.toml", "quick": SHIPPED / "ablate-quick.toml"}
+PLANS = {
+    "default": SHIPPED / "ablate.toml",
+    "order": SHIPPED / "ablate-order.toml",
+    "quick": SHIPPED / "ablate-quick.toml",
+}
 """The plans that come with the program, by name."""
 
 
@@ -108,7 +112,7 @@ def read_plan(named: str) -> Plan:
     try:
         plan = Plan.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UserError(f"--plan {named}: there is no such file; name one, or {' or '.join(PLANS)}") from None
+        raise UserError(f"--plan {named}: there is no such file; name one, or take {' or '.join(PLANS)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--plan {named}: can't be read as UTF-8 text ({type(error).__name__}): name a TOML file") from None
     except tomllib.TOMLDecodeError as error:

@@ -49,7 +49,7 @@ def test_a_wrong_plan_is_told_in_one_line_and_nothing_is_written(name, tmp_path,
 
 
 def test_a_plan_that_is_not_there_names_those_that_are(tmp_path):
-    with pytest.raises(UserError, match=r"mine\.toml: there is no such file; name one, or default or quick"):
+    with pytest.raises(UserError, match=r"mine\.toml: there is no such file; name one, or take default or order or quick"):
         read_plan(str(tmp_path / "mine.toml"))
 
 
