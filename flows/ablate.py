@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.ablate_command import PREFIX
 from flows.evaluate import evaluate
 from flows.options import RunOptions
 from flows.plan import Arm, Plan
@@ -34,7 +35,7 @@ FILE = "ablation.json"
 
 def ablation_id(plan: Plan) -> str:
     """The same plan is the same ablation."""
-    return f"ablation-{hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:10]}"
+    return f"{PREFIX}{hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:10]}"
 
 
 @flow(name="ablate", flow_run_name="ablate {plan.model}")

@@ -16,6 +16,7 @@ RESULTS_HELP = """What ablations in a store have found, as Markdown with command
 
 `make results` writes it to RESULTS.md."""
 
+PREFIX = "ablation-"
 _Store = Annotated[
     str, typer.Option("--store", metavar="URI", help=f"what keeps what runs make (default {DEFAULT_STORE})", show_default=False)
 ]
@@ -67,11 +68,16 @@ def results(
         names = [name]
     opened = open_store(uri, writable=False)
     if not names:
-        names = [name for name in opened.runs() if name.startswith("ablation-")]
+        names = [name for name in opened.runs() if is_ablation(name)]
     if not names:
         raise UserError(f"no ablation in {opened.uri}: matrix-align ablate makes one")
     told = [found(opened, find_run(opened, name)) for name in names]
     sys.stdout.write(json.dumps(told, indent=1) + "\n" if json_ else markdown(told))
+
+
+def is_ablation(name: str) -> bool:
+    """Whether this is the id of an ablation, not of a run."""
+    return name.startswith(PREFIX)
 
 
 def found(store: Store, name: str) -> dict[str, Any]:

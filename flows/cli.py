@@ -219,7 +219,9 @@ def _show(
     from flows import show
 
     console = Console(file=sys.stdout)
-    if quarantine:
+    if ablate_command.is_ablation(run_id):
+        ablate_command.print_told(ablate_command.found(opened, run_id), json, sys.stdout)
+    elif quarantine:
         show.show_quarantine(opened, run_id, console, json)
     elif scene is not None:
         show.show_scene(opened, run_id, scene, console, json)

@@ -56,5 +56,7 @@ def test_arms_share_their_drafts_are_compared_on_the_same_questions_and_are_not_
         assert all(cached for _, cached in json.loads((run / "stages" / "simulate.json").read_text())["records"]), name
         assert all(done[1] for done in json.loads((run / "stages" / "tune.json").read_text())["steps"]), name
 
+    assert cli.main(["show", str(folder)]) == 0
+    assert "fixed critique" in capsys.readouterr().out
     assert cli.main(["results", "--store", str(tmp_path)]) == 0
     assert f"`matrix-align ablate --plan {plan}`" in capsys.readouterr().out
