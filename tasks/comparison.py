@@ -13,6 +13,7 @@ HEADLINES = ("pocket.well_answered", "held_out.score")
 """The figure by which arms are drawn, the first that there is."""
 FIGURES = {
     "pocket.well_answered": "well answered",
+    "pocket.harmful_declined": "harmful declined",
     "pocket.harmful_compliance": "complied with harm",
     "pocket.harmless_exact": "harmless exact",
     "pocket.over_refusal": "over-refused",
@@ -27,8 +28,9 @@ FIGURES = {
 """Figure -> what it is called; those that there are make the table's columns."""
 AT_A_GLANCE = (
     *HEADLINES,
+    "pocket.harmful_declined",
     "pocket.harmful_compliance",
-    "pocket.over_refusal",
+    "pocket.harmless_exact",
     "pocket_places.well_answered",
     "pocket_general.right",
 )
