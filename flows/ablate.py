@@ -24,7 +24,9 @@ from flows.stages import run_stage
 from flows.tune import tune
 from matrix_core import arms
 from matrix_core.arms import Cost
+from matrix_core.errors import RunError
 from matrix_core.rivals import RIVALS
+from matrix_core.steps import STEPS
 from tasks.comparison import render
 from tasks.memo import Spent
 from tasks.runs import Evaluated, Simulated, Tuned, recall
@@ -84,10 +86,16 @@ def votes(plan: Plan, arm: Arm, seed: int, store: str) -> int | None:
 
 
 def cost(simulated: Simulated, only: tuple[str, ...] | None = None) -> Cost:
-    """What playing has cost for each instruction (all steps, or some of them), as if nothing had been in any cache."""
+    """What playing has cost for each instruction (all steps, or some of them), as if nothing had been in any cache.
+
+    Raises RunError if a cached result comes from a version that did not note what it cost.
+    """
     spent = Spent()
     for record, _ in simulated.records:
-        spent = spent.plus(record.spent) if only is None or record.step in only else spent
+        if record.step in STEPS and (only is None or record.step in only):
+            if not record.spent.seconds:
+                raise RunError(f"what {record.step!r} cost was not noted by the version that did it: take another --store")
+            spent = spent.plus(record.spent)
     return Cost(*(total / simulated.instructions for total in spent))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from flows.ablate import cost
 from matrix_core import arms, statistics
+from matrix_core.errors import RunError
 from tasks import comparison
 from tasks.memo import Spent
 from tasks.play import Record
@@ -85,6 +86,11 @@ def test_an_arm_costs_what_it_would_by_itself_whatever_came_from_a_cache():
     taken_over = Record(step="critique", reused=10, spent=Spent(20, 400, 1.0))
     assert cost(simulated(drafts, taken_over)) == arms.Cost(3.0, 50.0, 0.3)
     assert cost(simulated(drafts, taken_over), ("critique",)) == arms.Cost(2.0, 40.0, 0.1)
+
+
+def test_what_an_earlier_version_did_not_note_is_no_cost_of_zero():
+    with pytest.raises(RunError, match=r"'draft' cost was not noted .* take another --store"):
+        cost(simulated(Record(step="draft", asked=10, calls=10)))
 
 
 def test_votes_are_as_many_as_cost_as_much():
