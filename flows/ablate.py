@@ -3,7 +3,6 @@
 Stopped at any point, the same command goes on: whatever was finished comes from the cache.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -14,7 +13,6 @@ from typing import Any
 
 from prefect import flow
 
-from flows.ablate_command import PREFIX
 from flows.evaluate import evaluate
 from flows.options import RunOptions
 from flows.plan import Arm, Plan
@@ -35,18 +33,13 @@ from tasks.store import Store, open_store
 FILE = "ablation.json"
 
 
-def ablation_id(plan: Plan) -> str:
-    """The same plan is the same ablation."""
-    return f"{PREFIX}{hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:10]}"
-
-
 @flow(name="ablate", flow_run_name="ablate {plan.model}")
 def ablate(plan: Plan, store: str, named: str) -> str:
     """Play, tune and evaluate every arm; write `ablation.json` and `ablation.html`. Returns their URI.
 
     `named`: how the plan was named, for the command beside the table.
     """
-    opened, began, name = open_store(store), time.time(), ablation_id(plan)
+    opened, began, name = open_store(store), time.time(), plan.id
     opened.write(name, "plan.json", plan.model_dump_json(indent=1).encode())
     runs: dict[str, list[RunOptions]] = {arm: [] for arm in plan.played}
     total = len(plan.seeds) * len(plan.played)

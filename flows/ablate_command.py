@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.finding import DEFAULT_STORE, find_run, locate_run
+from flows.finding import ABLATION, DEFAULT_STORE, find_run, locate_run
 from matrix_core.errors import UserError
 from tasks.store import MissingError, Store, open_store
 
@@ -16,7 +16,6 @@ RESULTS_HELP = """What ablations in a store have found, as Markdown with command
 
 `make results` writes it to RESULTS.md."""
 
-PREFIX = "ablation-"
 _Store = Annotated[
     str, typer.Option("--store", metavar="URI", help=f"what keeps what runs make (default {DEFAULT_STORE})", show_default=False)
 ]
@@ -60,6 +59,7 @@ def results(
     """Print them as Markdown."""
     import sys
 
+    from flows.plan import PLANS, read_plan
     from tasks.comparison import markdown
 
     uri, names = store, list(runs or ())
@@ -72,12 +72,14 @@ def results(
     if not names:
         raise UserError(f"no ablation in {opened.uri}: matrix-align ablate makes one")
     told = [found(opened, find_run(opened, name)) for name in names]
-    sys.stdout.write(json.dumps(told, indent=1) + "\n" if json_ else markdown(told))
+    there = {one["run_id"] for one in told}
+    missing = [name for name in PLANS if read_plan(name).id not in there]
+    sys.stdout.write(json.dumps(told, indent=1) + "\n" if json_ else markdown(told, missing))
 
 
 def is_ablation(name: str) -> bool:
     """Whether this is the id of an ablation, not of a run."""
-    return name.startswith(PREFIX)
+    return name.startswith(ABLATION)
 
 
 def found(store: Store, name: str) -> dict[str, Any]:

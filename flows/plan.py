@@ -3,6 +3,7 @@
 The first arm is what all others are compared with. Every mistake is a UserError that names the file, the key and what to do.
 """
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import tasks
+from flows.finding import ABLATION
 from flows.options import RANGES, RunOptions
 from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS
@@ -77,6 +79,11 @@ class Plan(_Frozen):
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0 or max(self.seeds) > RANGES["seed"][1]:
             raise ValueError(f"seeds: give different whole numbers from 0 to {RANGES['seed'][1]}")
         return self
+
+    @property
+    def id(self) -> str:
+        """Id of its ablation: the same plan is the same one."""
+        return f"{ABLATION}{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:10]}"
 
     @property
     def first(self) -> str:

@@ -136,12 +136,18 @@ def _y(share: float) -> float:
     return round(260 * (1 - share), 1)
 
 
-def markdown(ablations: Sequence[Mapping[str, Any]]) -> str:
-    """Ablations as Markdown: a table each, and beside it what it takes to get the same again."""
+def markdown(ablations: Sequence[Mapping[str, Any]], missing: Sequence[str] = ()) -> str:
+    """Ablations as Markdown: a table each, and beside it what it takes to get the same again.
+
+    `missing`: shipped plans that are not among them, which the page says too.
+    """
     parts = [
         "# Results\n\nMade by `make results` from stored runs; nothing here was typed. What the small world can and can't tell "
         "of large models stands in [docs/small-world.md](docs/small-world.md).\n"
     ]
+    if missing:
+        told = ", ".join(f"`{name}`" for name in missing)
+        parts.append(f"Not run yet, so without figures here: {told} (`matrix-align ablate --plan NAME`).\n")
     return "\n".join([*parts, *map(_section, ablations)])
 
 
