@@ -4,10 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: align test setup lint types arrows bench screenshots pocket smollm2 clean
+.PHONY: align ablate ablate-quick results test setup lint types arrows bench screenshots pocket smollm2 clean
 
 align: setup
 	$(BIN)/matrix-align run $(ARGS)
+
+ablate: setup
+	$(BIN)/matrix-align ablate $(ARGS)
+
+ablate-quick: setup
+	$(BIN)/matrix-align ablate --plan quick $(ARGS)
+
+results: setup
+	$(BIN)/matrix-align results $(ARGS) > RESULTS.md.new && mv RESULTS.md.new RESULTS.md
 
 test: setup lint types arrows
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import journal_command, store_commands
+from flows import ablate_command, journal_command, store_commands
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
@@ -24,7 +24,7 @@ from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export", "--plan"}
 
 app = typer.Typer(
     name=NAME,
@@ -161,6 +161,10 @@ def _evaluate_command(
     _perform("evaluate", options, json, debug)
 
 
+app.command("ablate", help=ablate_command.HELP)(ablate_command.ablate)
+app.command("results", help=ablate_command.RESULTS_HELP)(ablate_command.results)
+
+
 @app.command("up", help="A Prefect server with its UI, a worker, and all deployments; Ctrl-C stops them.")
 def _up(
     port: Annotated[
@@ -215,7 +219,9 @@ def _show(
     from flows import show
 
     console = Console(file=sys.stdout)
-    if quarantine:
+    if ablate_command.is_ablation(run_id):
+        ablate_command.print_told(ablate_command.found(opened, run_id), json, sys.stdout)
+    elif quarantine:
         show.show_quarantine(opened, run_id, console, json)
     elif scene is not None:
         show.show_scene(opened, run_id, scene, console, json)

@@ -10,16 +10,17 @@ from prefect import flow
 from flows.options import RunOptions
 from flows.stages import showing_failed_gates
 from matrix_core import statistics
+from matrix_core.errors import RunError
 from matrix_core.judging import Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
 from tasks.calling import call
 from tasks.engines import Model, engine
-from tasks.evaluation import answer, boundary, figures, general, load_answers, verdicts_of
-from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, recall
+from tasks.evaluation import Outcomes, answer, assessed, boundary, figures, general, load_answers, verdicts_of
+from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, put_json, recall
 from tasks.spending import metered
 from tasks.store import Reference, open_store
-from tasks.tuning import Gated
+from tasks.tuning import Gated, learned
 from tasks.verdicts import check_verdicts, judge_answers, load_verdicts
 from validations import tables
 
@@ -42,6 +43,7 @@ def evaluate(options: RunOptions) -> None:
         if tuned.adapter is None:
             done = Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
         elif asker.settings.style == "pocket":
+            asker.learned = learned(store, tuned.examples)
             done = _pocket(asker)
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
@@ -69,9 +71,13 @@ class Asker:
         self.limit = options.questions or EVALUATED
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
         self.steps: list[Done] = []
+        self.learned: frozenset[str] = frozenset()
 
     def both(self, questions: list[str]) -> Answers:
-        """The answers of the base model and of the tuned one."""
+        """The answers of the base model and of the tuned one. RunError if the tuned one has learned from one of the questions."""
+        known = self.learned.intersection(questions)
+        if known:
+            raise RunError(f"evaluate: the model was tuned on what it is asked here: {min(known)!r}; this run proves nothing")
         kept = self._ask(self.base, questions), self._ask(self.tuned, questions)
         return Answers(load_answers(self.store, kept[0]), load_answers(self.store, kept[1]), kept)
 
@@ -97,23 +103,33 @@ class Asker:
 
 def _pocket(asker: Asker) -> Evaluated:
     """The exact oracle's figures on held-out acts at known and at held-out places, near-boundary pairs, and plain questions."""
-    evaluation, gates = {}, []
+    evaluation: dict[str, dict[str, Any]] = {}
+    gates: list[dict[str, Any]] = []
+    outcomes: dict[str, dict[str, list[float]]] = {"before": {}, "after": {}}
+
+    def note(benchmark: str, before: Outcomes, after: Outcomes, **more: Any) -> None:
+        evaluation[benchmark] = {**more, **figures(before, after)}
+        for when, found in (("before", before), ("after", after)):
+            outcomes[when] |= {f"{benchmark}.{name}": [float(hit) for hit in hits] for name, hits in found.items()}
+
     benchmarks: dict[sets.Set, str] = {"held_out": "pocket", "held_out_places": "pocket_places"}
     for name, benchmark in benchmarks.items():
         questions = [i.text for i in sets.instructions(name, min(EVALUATED, asker.limit), seed=1)]
         before, after, _ = asker.both(questions)
-        evaluation[benchmark] = figures(questions, before, after)
-        gates.append(asker.gate(questions, verdicts_of(questions, before, after), after))
+        verdicts = verdicts_of(questions, before, after)
+        note(benchmark, assessed(questions, before), assessed(questions, after), **statistics.win_rates(verdicts))
+        gates.append(asker.gate(questions, verdicts, after))
         progress.step(0.3, f"evaluate: {name}")
     pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", min(BOUNDARY_PAIRS, asker.limit), seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
     before, after, _ = asker.both(flat)
-    evaluation["pocket_near_boundary"] = boundary(pairs, flat, before, after)
+    note("pocket_near_boundary", boundary(pairs, flat, before), boundary(pairs, flat, after), n=len(pairs))
     plain = sets.general_questions()[: asker.limit]
     before, after, _ = asker.both([question for question, _ in plain])
-    evaluation["pocket_general"] = general(plain, before, after)
+    note("pocket_general", general(plain, before), general(plain, after), n=len(plain))
     progress.step(0.4)
-    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, seconds=0)
+    kept = put_json(open_store(asker.store), outcomes)
+    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, outcomes=kept, seconds=0)
 
 
 def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evaluated:
@@ -134,7 +150,15 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     verdicts = load_verdicts(asker.store, given.reference)
     rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
     gates = [asker.gate(questions, verdicts, after)]
-    return Evaluated(evaluation={"held_out": rates}, gates=gates, calls=asker.calls, steps=asker.steps, seconds=0)
+    # Against itself the base model ties; what could not be judged counts as a tie.
+    scores = {"win": 1.0, "lose": 0.0}
+    outcomes = {
+        "before": {"held_out.score": [0.5] * len(verdicts)},
+        "after": {"held_out.score": [scores.get(verdict.outcome or "", 0.5) for verdict in verdicts]},
+    }
+    kept_outcomes = put_json(open_store(asker.store), outcomes)
+    evaluation = {"held_out": rates}
+    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, outcomes=kept_outcomes, seconds=0)
 
 
 def lost_some(judged: Gated) -> bool:

@@ -6,6 +6,8 @@ from matrix_core.errors import UserError
 from tasks.store import Store, check_run_id
 
 DEFAULT_STORE = "./matrix-runs"
+ABLATION = "ablation-"
+"""What ids of ablations begin with."""
 
 
 def locate_run(run: str, store: str | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ import tasks
 from flows.finding import DEFAULT_STORE, find_run, locate_run
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
-from matrix_core.scene import Settings
+from matrix_core.scene import Method, Part, Settings
 from tasks.inputs import Inputs, printable, read_instructions
 from tasks.store import MissingError, Store, check_run_id, open_store
 
@@ -91,6 +91,9 @@ class RunOptions(BaseModel):
     run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
     judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
     questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
+    method: Method = Field("matrix", description="whose steps are played: MATRIX's, or a rival's")
+    without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
+    votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
     refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
     price: tuple[_Usd, _Usd] | None = Field(
         None, description="what the endpoint costs: USD per million prompt and completion tokens, e.g. 0.15,0.60"
@@ -196,7 +199,16 @@ class RunOptions(BaseModel):
         style: Literal["full", "pocket"] = "pocket" if models.embedded(self.model) else "full"
         # The embedded model is greedy: equal requests are then asked once. 0.2 is the paper's.
         temperature = 0.0 if style == "pocket" else 0.2
-        return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed, temperature=temperature)
+        return Settings(
+            style=style,
+            roles=self.roles,
+            steps=self.steps,
+            seed=self.seed,
+            temperature=temperature,
+            method=self.method,
+            without=self.without,
+            votes=self.votes,
+        )
 
     @property
     def budget(self) -> Budget:
@@ -220,7 +232,9 @@ class RunOptions(BaseModel):
     def _identity(self) -> dict[str, Any]:
         """What makes another run; where it is kept, who serves the model and how things are shown do not."""
         identity = self.model_dump(mode="json", include={"model", "scenes", "roles", "steps", "seed", "judge", "questions"})
+        ablated = self.model_dump(mode="json", include={"method", "without", "votes"}, exclude_defaults=True)
         return identity | {
+            **ablated,
             "endpoint": bool(self.endpoint),
             "instructions": _digest([instruction.id for instruction in self.inputs.instructions]),
         }

@@ -124,9 +124,7 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
     return {
         "run_id": options.run,
         "options": options.model_dump(mode="json", exclude={"refresh"}),
-        "model": options.model if options.endpoint else options.spec.fingerprint,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        "commit": commit(),
+        **versions(options),
         "lineage": {
             "scenes": simulated.scenes.model_dump(),
             "examples": {**tuned.examples.model_dump(), "from": simulated.scenes.sha256},
@@ -136,6 +134,15 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
         "quarantines": [
             reference.model_dump() for reference in [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]
         ],
+    }
+
+
+def versions(options: RunOptions) -> dict[str, Any]:
+    """What numbers depend on besides the options: the weights, the packages, this program."""
+    return {
+        "model": options.model if options.endpoint else options.spec.fingerprint,
+        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "commit": commit(),
     }
 
 

@@ -13,7 +13,7 @@ from tasks.calling import call, side_by_side
 from tasks.engines import Model, engine
 from tasks.instructions import admit, divide
 from tasks.journals import at_once
-from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, Shard, open_shard
+from tasks.play import NAMES, STEP_TASKS, Play, Played, Record, Shard, open_shard, taken_over
 from tasks.runs import Simulated, each_scene, keep, publish_quarantine, publish_scenes
 from tasks.scenes_io import PARQUET, dump_instructions, load_instructions
 from tasks.spending import metered
@@ -51,7 +51,7 @@ def simulate(options: RunOptions) -> None:
                 note_spent()
                 noted.append((played.record, cached))
                 progress.step(played.record.asked + played.record.reused)
-                shard = played.shard
+                shard = taken_over(play, played.shard)
             return noted, shard
 
         for noted, shard in side_by_side(play_shard, range(len(shards)), at_once(model)):

@@ -19,7 +19,7 @@ def tune(options: RunOptions) -> None:
     options = options.continuing()
     began, store, settings = time.time(), options.prepare(), options.settings
     simulated = recall(store, options.run, "simulate", Simulated)
-    recipe = settings_for(settings.style, options.seed)
+    recipe = settings_for(settings)
     held_out = sorted(instruction.id for instruction in simulated.held_out)
     refresh = options.refresh
     made = call(build_examples, store.uri, store.uri, simulated.shards, settings, recipe, held_out, refresh=refresh == "examples")

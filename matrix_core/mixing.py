@@ -6,7 +6,7 @@ from itertools import groupby
 
 from matrix_core.request import Request
 from matrix_core.scene import Event, Example, Scene, Settings
-from matrix_core.steps import STEPS
+from matrix_core.simulation import step as played_step
 from matrix_core.steps.draft import plain
 from matrix_core.steps.shots import shot
 from matrix_core.tuning import SOURCES, Source
@@ -58,8 +58,13 @@ def mix(
 
 
 def refined(scene: Scene, settings: Settings) -> Example:
-    """A finished scene as the example that matters: the instruction alone, and the answer that should have been given."""
-    return _example(scene, "harmful" if scene.harmed else "harmless", plain(scene, settings), scene.refined or "")
+    """A finished scene as the example that matters: the instruction alone, and the answer that should have been given.
+
+    Where nobody was asked whom the draft hurts (rivals), it counts as harmful if the response no longer holds it.
+    """
+    answer = scene.refined or ""
+    mended = bool(scene.harmed) if scene.harmed is not None else (scene.draft or "") not in answer
+    return _example(scene, "harmful" if mended else "harmless", plain(scene, settings), answer)
 
 
 def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:
@@ -67,6 +72,8 @@ def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Se
     seen: set[tuple[tuple[tuple[str, str], ...], str]] = set()
     out = []
     for scene in scenes:
+        if not per_scene:
+            continue
         rng = random.Random(f"{seed} {scene.id}")
         by_step = traces_of(scene, settings)
         for found in by_step.values():
@@ -88,11 +95,15 @@ def traces_of(scene: Scene, settings: Settings) -> dict[str, list[Example]]:
     All structured steps but the memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
     summary is gone: those rounds give no traces. Worked examples are left out of the prompts: the model learns to do without.
     """
+    if settings.method != "matrix":
+        raise ValueError(f"{settings.method} plays no scenes, so there are no traces of any: mix with traces=0")
     out: dict[str, list[Example]] = {}
 
     def add(step: str, state: Scene, records: Sequence[Scene | Event]) -> None:
         """`records` hold the answers to what the step asks of this earlier state, in the order of the requests."""
-        for request, record in zip(STEPS[step].ask(state, settings), records, strict=True):
+        if step in settings.without:
+            return
+        for request, record in zip(played_step(step, settings).ask(state, settings), records, strict=True):
             answer = shot("", request.json_schema or {}, record)[1]
             out.setdefault(step, []).append(_example(scene, "trace", request, answer))
 

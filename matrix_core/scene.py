@@ -4,17 +4,23 @@ All types are frozen and validated; `model_dump_json()` of equal scenes is equal
 """
 
 import hashlib
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Part = Literal["roles", "feasibility", "routing", "memory", "critique", "traces"]
+"""A part of the method that an ablation leaves out; `traces` are those of the simulation in the training data."""
+Method = Literal["matrix", "constitutional", "self-critique", "reasoned", "best-of-n", "context-distillation", "self-align"]
+"""MATRIX, or a rival of it (`matrix_core/rivals/`)."""
+
+
 class Settings(_Frozen):
-    """How scenes are played; part of every step's cache key."""
+    """How scenes are played. A step's cache key holds those fields that it names, and what the last three make of it."""
 
     style: Literal["full", "pocket"] = Field("full", description="prompt style: chat models, or the embedded one")
     roles: int = Field(3, ge=1, le=12, description="how many people besides the protagonist")
@@ -24,6 +30,15 @@ class Settings(_Frozen):
     temperature: float = Field(0.2, ge=0.0, le=2.0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     seed: int = Field(0, ge=0)
+    method: Method = Field("matrix", description="whose steps are played")
+    without: tuple[Part, ...] = Field((), description="ablation: the parts that are left out")
+    votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws where it takes the most frequent or the best")
+
+    @model_validator(mode="after")
+    def _parts_are_of_matrix(self) -> Self:
+        if self.without and self.method != "matrix":
+            raise ValueError(f"{self.method} has no {self.without[0]} to leave out: only matrix can go without a part")
+        return self
 
 
 class Instruction(_Frozen):

@@ -1,11 +1,13 @@
 """Shares, win rates and differences, each with a 95 % interval.
 
-Two kinds of interval, each where it is right:
+Three kinds of interval, each where it is right:
 
 - A plain share has a *Wilson* interval. The bootstrap of a share of 0 % or 100 % is a point, as if twenty rows made sure; Wilson's
   stays honest there, and near 50 % the two agree.
 - Means of rows that belong together (win or lose on the same instruction, before and after) have a *percentile bootstrap* over the
   rows, so that the pairing is kept. Seeded: the same rows give the same interval.
+- The same questions over several seeds have a bootstrap that draws seeds and questions, each with replacement and independently
+  (Owen, "The pigeonhole bootstrap", arXiv 0712.1111): answers of one seed, or to one question, are not independent rows.
 """
 
 import math
@@ -68,6 +70,23 @@ def mean(values: Sequence[float], seed: int = 0) -> Estimate:
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=_RESAMPLES)
     low, high = np.percentile(drawn @ distinct / n, [2.5, 97.5])
     return Estimate(float(counts @ distinct / n), float(low), float(high))
+
+
+def crossed(values: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
+    """The mean of a table of shape (seeds, questions), with the interval over both; of one seed, over the questions alone.
+
+    The difference of two arms is the mean of the table of differences. ValueError without entries, or for a ragged table.
+    """
+    if not values or not values[0] or len({len(row) for row in values}) > 1:
+        raise ValueError("seeds by questions: a table with at least one entry, and as many in each row")
+    table = np.asarray(values, dtype=np.float64)
+    seeds, questions = table.shape
+    distinct, counts = np.unique(table, axis=1, return_counts=True)  # (seeds, D)
+    rng = np.random.default_rng(seed)
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=_RESAMPLES)  # (resamples, seeds)
+    columns = rng.multinomial(questions, counts / questions, size=_RESAMPLES)  # (resamples, D)
+    low, high = np.percentile(((rows @ distinct) * columns).sum(axis=1) / table.size, [2.5, 97.5])
+    return Estimate(float(table.mean()), float(low), float(high))
 
 
 def before_after(before: Sequence[bool], after: Sequence[bool], seed: int = 0) -> dict[str, Any]:

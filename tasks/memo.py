@@ -9,7 +9,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +27,25 @@ Reused = Mapping[str, Scene | dict[str, Any]]
 """Scene id -> the scene after the step, or its row of the quarantine."""
 
 
+class Spent(NamedTuple):
+    """What scenes have cost at one step, wherever that was."""
+
+    calls: float = 0.0
+    tokens: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: "Spent", times: float = 1.0) -> "Spent":
+        """Both together, the other so many times."""
+        return Spent(*(a + b * times for a, b in zip(self, other, strict=True)))
+
+
+class Recalled(NamedTuple):
+    """Scenes that are taken over, and what they had cost."""
+
+    found: Reused
+    spent: Spent
+
+
 class Note(BaseModel):
     """Scenes before a step, and what it made of them."""
 
@@ -35,6 +54,8 @@ class Note(BaseModel):
     before: Hashes
     after: Reference
     set_aside: Reference | None
+    each: Spent = Spent()
+    """what a scene has cost, on the mean"""
 
 
 def hashes(scenes: Sequence[Scene]) -> Hashes:
@@ -48,10 +69,11 @@ def write(store: Store, step: str, parts: keys.Parts, shard: Reference, note: No
     store.remember(f"{_folder(step, parts)}/{ids[0]}-{ids[-1]}-{shard.sha256}.json", note.model_dump_json().encode())
 
 
-def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Reused:
+def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Recalled:
     """What this step has already made of these scenes in other shards, done in the very same way."""
     ids, folder = sorted(wanted), _folder(step, parts)
     found: dict[str, Scene | dict[str, Any]] = {}
+    spent = Spent()
     for entry in store.backend.list(f"{RESULTS}{folder}/"):
         name = entry.key.rpartition("/")[2]
         first, last = name.split("-")[:2]
@@ -62,11 +84,13 @@ def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Reused
             note = Note.model_validate_json(store.recall(f"{folder}/{name}"))
             same = {id_ for id_, before in note.before.items() if wanted.get(id_) == before}
             if not same <= found.keys():
-                found |= _of(store, note, same)
-    return found
+                taken = _of(store, note, same)
+                spent = spent.plus(note.each, len(taken.keys() - found.keys()))
+                found |= taken
+    return Recalled(found, spent)
 
 
-def _of(store: Store, note: Note, same: set[str]) -> Reused:
+def _of(store: Store, note: Note, same: set[str]) -> dict[str, Scene | dict[str, Any]]:
     rows = load_rows(store.get(note.set_aside)) if note.set_aside else []
     aside = {row["id"]: row for row in rows if row["id"] in same and row["gate"] != ENGINE}
     return {scene.id: scene for scene in load_scenes(store.get(note.after)) if scene.id in same} | aside

@@ -5,6 +5,7 @@ around is small (hashes and counts); what is cached is keyed by everything that 
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from matrix_core import simulation, waves
 from matrix_core.errors import RunError
-from matrix_core.scene import Instruction, Scene, Settings
+from matrix_core.scene import Instruction, Method, Scene, Settings
 from matrix_core.steps import STEPS
 from matrix_core.steps.fingerprint import fingerprint
 from tasks import keys, memo, progress, showing
@@ -41,7 +42,8 @@ NAMES = {
 }
 """Step -> the name of its task, as the Prefect UI shows it."""
 
-_HAND_OFFS: Mapping[str, tuple[str, Callable[[waves.Outcome], list[dict[str, Any]]]]] = {
+HandOff = tuple[str, Callable[[waves.Outcome], list[dict[str, Any]]]]
+_HAND_OFFS: Mapping[str, HandOff] = {
     "draft": ("drafts", lambda played: tables.drafts(played.scenes, played.finish)),
     "plan": ("roles", lambda played: tables.roles(played.scenes)),
     "routing": ("actions", lambda played: tables.actions(played.scenes)),
@@ -52,6 +54,8 @@ _HAND_OFFS: Mapping[str, tuple[str, Callable[[waves.Outcome], list[dict[str, Any
 }
 """Step -> the gate that its results must pass, and how they are laid out for it. Actions once more when all of them are over: the
 last of a scene may have been blocked, and then nothing was routed."""
+_RESPONSES: HandOff = "drafts", lambda played: tables.drafts([tables.answered(scene) for scene in played.scenes], played.finish)
+"""The gate of a rival's responses: whether they are whole texts. The others hold them against a scene, and a rival has none."""
 
 
 _LAST = threading.local()
@@ -80,6 +84,8 @@ class Shard(_Frozen):
     count: int
     due: str | None
     wave: tuple[int, int] = (-1, 0)
+    method: Method = "matrix"
+    """whose schedule says what is due: a draft is the same for all of them"""
 
 
 class Record(_Frozen):
@@ -99,6 +105,8 @@ class Record(_Frozen):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     re_asked: int = 0
+    spent: memo.Spent = memo.Spent()
+    """what its scenes have cost, those included that were taken over"""
     gate: dict[str, Any] | None = None
     quarantine: Reference | None = None
 
@@ -115,25 +123,42 @@ def open_shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
     return _shard(play, index, scenes)
 
 
+def taken_over(play: Play, shard: Shard) -> Shard:
+    """The shard as this play goes on with it: a step that several methods share may have been cached by another one."""
+    if shard.method == play.settings.method:
+        return shard
+    return _shard(play, shard.index, load_scenes(open_store(play.store).get(shard.scenes)))
+
+
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
     reference = open_store(play.store).put(dump_scenes(scenes), PARQUET)
     _LAST.written = reference, scenes
     due = simulation.next_wave(scenes, play.settings)
+    shard = Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
     if due is None:
-        return Shard(index=index, scenes=reference, count=len(scenes), due=None)
+        return shard
     wave, _ = due
-    return Shard(index=index, scenes=reference, count=len(scenes), due=wave.step, wave=(wave.round, wave.depth))
+    return shard.model_copy(update={"due": wave.step, "wave": (wave.round, wave.depth)})
 
 
 def parts_of(step: str, play: Play) -> keys.Parts:
     """All that decides what a step makes of a scene, but the scene."""
     return {
         "prompt or schema": fingerprint(step, play.settings),
-        "gate": gate.fingerprint(_HAND_OFFS[step][0]) if step in _HAND_OFFS else "none",
+        "gate": gate.fingerprint(hand_off[0]) if (hand_off := _hand_off(step, play.settings)) else "none",
         "model": engine(play.model).fingerprint,
         "re-asking": f"{waves.RE_ASK} times, at {waves.WARMER} or more",
-        **keys.fields(play.settings, STEPS[step].settings),
+        **keys.fields(play.settings, simulation.step(step, play.settings).settings),
     }
+
+
+def _hand_off(step: str, settings: Settings) -> HandOff | None:
+    """The gate that a step's results must pass; None for what no model has said."""
+    if step in settings.without:
+        return None
+    if settings.method != "matrix":
+        return {"draft": _HAND_OFFS["draft"], "refinement": _RESPONSES}.get(step)
+    return _HAND_OFFS.get(step)
 
 
 def key_of(step: str, play: Play, shard: Shard) -> str:
@@ -143,6 +168,7 @@ def key_of(step: str, play: Play, shard: Shard) -> str:
 
 def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
+    began = time.monotonic()
     store = open_store(play.store)
     written, scenes = getattr(_LAST, "written", (None, []))
     if written != shard.scenes:
@@ -153,9 +179,9 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
     before = memo.hashes(turn)
-    known = {} if play.refresh == step else memo.recall(store, step, parts, before)
+    known, spent = memo.Recalled({}, memo.Spent()) if play.refresh == step else memo.recall(store, step, parts, before)
     outcome = waves.run(
-        STEPS[step],
+        simulation.step(step, play.settings),
         [scene for scene in turn if scene.id not in known],
         play.settings,
         journalled(play.model, store.uri, key_of(step, play, shard)),
@@ -177,7 +203,9 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected.sort(key=lambda row: str(row["id"]))
     aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
     after = _shard(play, shard.index, kept)
-    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside))
+    spent = spent.plus(_spent(outcome.usage, time.monotonic() - began))
+    each = memo.Spent().plus(spent, 1 / len(turn))
+    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside, each=each))
     showing.note(
         f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
         f"{len(rejected)} scenes set aside; {why}"
@@ -195,17 +223,25 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
+            spent=spent,
             gate=noted,
             quarantine=aside,
         ),
     )
 
 
+def _spent(usage: waves.Usage, seconds: float) -> memo.Spent:
+    """Answers that were in the journal are counted by number only, so their tokens are taken to be as many as the others'."""
+    calls, tokens = usage.calls + usage.cached, usage.prompt + usage.completion
+    return memo.Spent(calls, tokens * calls / usage.calls if usage.calls else 0.0, round(seconds, 3))
+
+
 def _gated(step: str, play: Play, outcome: waves.Outcome, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """The rows that the step's gate takes out, and the gate as it is noted; None where there is none."""
-    if step not in _HAND_OFFS or not outcome.scenes:
+    hand_off = _hand_off(step, play.settings)
+    if hand_off is None or not outcome.scenes:
         return [], None
-    name, lay_out = _HAND_OFFS[step]
+    name, lay_out = hand_off
     judged = gate.check(name, lay_out(outcome), style=play.settings.style)
     about = {scene.id: scene.instruction for scene in outcome.scenes}
     rows = [rejection(name, about[found.id], found.reason, found.expectation) for found in judged.quarantined]

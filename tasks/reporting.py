@@ -18,6 +18,8 @@ from matrix_core.story import knowledge, story
 
 STORIES = 3
 _FIGURES = {
+    "well_answered": ("Requests answered well", "harmful declined, harmless answered exactly; higher is better"),
+    "harmful_declined": ("Harmful requests declined", "higher is better"),
     "harmful_compliance": ("Harmful requests complied with", "lower is better"),
     "harmful_exact": ("Harmful requests declined exactly", "right victims and alternative; higher is better"),
     "harmless_exact": ("Harmless requests answered exactly", "higher is better"),

@@ -73,6 +73,8 @@ class Evaluated(_Frozen):
     calls: dict[str, int]
     steps: list[Done]
     seconds: float
+    outcomes: Reference | None = None
+    """`before` and `after` -> `<benchmark>.<figure>` -> a value for each question, in order"""
 
 
 Stage = TypeVar("Stage", bound=BaseModel)

@@ -19,7 +19,7 @@ from tasks.gating import passed
 from tasks.play import rejection
 from tasks.runs import each_scene
 from tasks.scenes_io import PARQUET, dump_examples, dump_rows, load_examples
-from tasks.store import Reference, open_store
+from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 from validations.rules import Style
 
@@ -41,14 +41,17 @@ class Gated(BaseModel):
     quarantine: Reference | None = None
 
 
-def settings_for(style: str, seed: int) -> TuningSettings:
-    """The paper's recipe for real models, the embedded model's own for itself."""
-    return TuningSettings.pocket(seed=seed) if style == "pocket" else TuningSettings.paper(seed=seed)
+def settings_for(settings: Settings) -> TuningSettings:
+    """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none."""
+    recipe = TuningSettings.pocket if settings.style == "pocket" else TuningSettings.paper
+    untraced = settings.method != "matrix" or "traces" in settings.without
+    return recipe(seed=settings.seed, **({"traces": 0} if untraced else {}))
 
 
 def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:
     mixing = keys.fields(recipe, ("shares", "traces", "seed"))
-    return {"gate": gate.fingerprint("examples"), "general examples": str(GENERAL), **keys.fields(settings), **mixing}
+    parts = {"gate": gate.fingerprint("examples"), "general examples": str(GENERAL), "split": keys.digest([ACT_SPLIT, PLACE_SPLIT])}
+    return {**parts, **keys.fields(settings), **mixing}
 
 
 def _examples_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -80,12 +83,23 @@ def build_examples(store: str, shards: list[Reference], settings: Settings, reci
     why = keys.explain(opened, "examples", _examples_parts(settings, recipe))
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
     examples = mix(each_scene(opened, shards), general, recipe.shares, recipe.traces, recipe.seed, settings)
-    rows = [tables.example(example, held_out=_leaks(example, set(held_out), settings.style)) for example in examples]
+    leaks = {example for example in examples if _leaks(example, set(held_out), settings.style)}
+    strayed = {
+        example: thing
+        for example in examples
+        if settings.style == "pocket" and example not in leaks and (thing := _strayed(example))
+    }
+    examples = [example for example in examples if example not in strayed]
+    rows = [tables.example(example, held_out=example in leaks) for example in examples]
     judged = gate.check("examples", rows, style=settings.style)
     noted = passed(judged, opened)
     bad = {found.id: found for found in judged.quarantined}
-    kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
     rejected = [
+        rejection("examples", _asked(example), f"the model came to speak of {thing!r}, which is kept for the evaluation")
+        for example, thing in strayed.items()
+    ]
+    kept = [example for example, row in zip(examples, rows, strict=True) if row["id"] not in bad]
+    rejected += [
         rejection(
             "examples", Instruction(id=row["id"], text=row["question"] or "-"), bad[row["id"]].reason, bad[row["id"]].expectation
         )
@@ -101,6 +115,21 @@ def build_examples(store: str, shards: list[Reference], settings: Settings, reci
     )
 
 
+def _asked(example: Example) -> Instruction:
+    return Instruction(id=example.scene or "general", text=example.prompt[-1][1])
+
+
+def _strayed(example: Example) -> str | None:
+    """What an example, asked or answered, says of an act or a place that is kept for the evaluation.
+
+    No scene is played about one, but a model may come to speak of it. Words to repeat mean nothing.
+    """
+    said = [content for _, content in example.prompt] + [example.completion]
+    if example.source == "general" and said[0].startswith("Say:"):
+        return None
+    return next((thing for text in said if (thing := scope.kept_back(text))), None)
+
+
 def _leaks(example: Example, held_out: set[str], style: str) -> bool:
     """Whether an example shows what the evaluation asks about."""
     if example.scene in held_out:
@@ -109,6 +138,11 @@ def _leaks(example: Example, held_out: set[str], style: str) -> bool:
         return False
     case = scope.case_of(example.prompt[-1][1])
     return case is not None and any(split in ("held_out", "validation") for split in (ACT_SPLIT[case.act], PLACE_SPLIT[case.place]))
+
+
+def learned(store: Store, examples: Reference) -> frozenset[str]:
+    """The instructions of these examples: what the evaluation must not ask. Plain facts are known before, and asked after."""
+    return frozenset(example.prompt[-1][1] for example in load_examples(store.get(examples)) if example.source != "general")
 
 
 @task(

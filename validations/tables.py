@@ -26,6 +26,11 @@ def drafts(scenes: Sequence[Scene], finish_reasons: Mapping[str, str] | None = N
     return [{"id": scene.id, "draft": scene.draft, **_finish(scene, finish_reasons)} for scene in scenes]
 
 
+def answered(scene: Scene) -> Scene:
+    """The scene with its response in the draft's place, so that it is held to the same."""
+    return scene.model_copy(update={"draft": scene.refined})
+
+
 def roles(scenes: Sequence[Scene]) -> list[Row]:
     """A row each person; the protagonist first."""
     return [row for scene in scenes for row in _people(scene)]

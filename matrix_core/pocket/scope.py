@@ -2,7 +2,7 @@
 
 import re
 
-from matrix_core.pocket.world import ACTS, PLACES, SECRETLY, TEMPLATES, Case
+from matrix_core.pocket.world import ACTS, PLACES, SECRETLY, TEMPLATES, Case, acts, places
 
 _SAID = re.compile(
     "|".join(
@@ -11,6 +11,11 @@ _SAID = re.compile(
         .replace(r"\{place\}", rf"(?P<place{i}>\w+)")
         for i, template in enumerate(TEMPLATES)
     )
+)
+_KEPT_BACK = re.compile(
+    r"\b("
+    + "|".join(map(re.escape, [*acts("held_out", "validation"), *(f"the {place}" for place in places("held_out", "validation"))]))
+    + r")\b"
 )
 EXAMPLE = Case(ACTS[0], PLACES[0]).text
 
@@ -25,6 +30,12 @@ def case_of(text: str) -> Case | None:
     if act not in ACTS or place not in PLACES:
         return None
     return Case(act, place, found[f"secret{template}"] is not None, template)
+
+
+def kept_back(text: str) -> str | None:
+    """The first act or place in a text that is kept for the evaluation; None if there is none."""
+    found = _KEPT_BACK.search(text)
+    return found[0] if found else None
 
 
 def outside(text: str) -> str | None:

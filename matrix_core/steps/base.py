@@ -31,20 +31,23 @@ class AnswerError(ValueError):
 
 SAMPLING = ("style", "temperature", "top_p", "seed")
 """The fields of `Settings` that every step depends on."""
+PLAYED = tuple(name for name in Settings.model_fields if name not in ("method", "without", "votes"))
+"""All fields but those that put another step into a step's place: that one has a fingerprint of its own."""
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of the method. Raise `version` when `absorb` changes what it makes of the same answers.
 
-    `settings` names the fields of `Settings` that decide what is asked, what is made of the answers, and what comes next.
+    `settings` names the fields of `Settings` that decide what is asked, what is made of the answers, and what comes next. A step
+    that takes another's place has that one's name, and behind a colon what it does instead.
     """
 
     name: str
     version: int
     ask: Ask
     absorb: Absorb
-    settings: tuple[str, ...] = tuple(Settings.model_fields)
+    settings: tuple[str, ...] = PLAYED
 
 
 def request(

@@ -22,13 +22,18 @@ def schema(scene: Scene) -> dict[str, Any]:
 
 def pocket(scene: Scene) -> tuple[str, str]:
     """The embedded model's words: (system, user)."""
-    return "critique", f"{scene.instruction.text} {scene.draft} {scene.summary}"
+    return "critique", " ".join(filter(None, (scene.instruction.text, scene.draft, scene.summary)))
 
 
 def full(scene: Scene) -> str:
-    """A chat model's words; whom the scene has hurt comes first, so that the critique does not overlook it."""
-    hurt = listed(unique([name for event in scene.events for name in event.harmed]))
-    return f"Hurt: {hurt}\nAnswer: {scene.draft}\nQuestion: {scene.instruction.text}\nWhat came of it: {scene.summary}"
+    """A chat model's words; whom the scene has hurt comes first, so that the critique does not overlook it.
+
+    What a scene lacks is left out: a rival has a draft, and perhaps no scene.
+    """
+    lines = [f"Answer: {scene.draft}", f"Question: {scene.instruction.text}"]
+    if scene.events:
+        lines.insert(0, f"Hurt: {listed(unique([name for event in scene.events for name in event.harmed]))}")
+    return "\n".join([*lines, f"What came of it: {scene.summary}"] if scene.summary else lines)
 
 
 SHOTS = [shot(full(scene), schema(scene), scene) for scene in WORKED]

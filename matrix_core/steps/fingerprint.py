@@ -6,6 +6,7 @@ It is taken from the step's own requests for a fixed probe scene, so it can't mi
 import hashlib
 import json
 
+from matrix_core import simulation
 from matrix_core.scene import Event, Instruction, Role, Scene, Settings
 from matrix_core.steps import STEPS
 
@@ -55,16 +56,17 @@ _PROBES: dict[str, Scene] = {
 
 
 def fingerprint(step: str, settings: Settings) -> str:
-    """64 hex digits for this step's name, version, and what it asks in the prompt style of `settings`.
+    """64 hex digits for the step that is played under this name: its own name, version, and what it asks in its prompt style.
 
-    Its other fields don't count.
+    Other fields of the settings than style, method, the parts left out and votes don't count.
     """
-    probe = Settings(style=settings.style)
+    played = simulation.step(step, settings)
+    probe = Settings.model_validate(settings.model_dump(include={"style", "method", "without", "votes"}))
     asked = [
         request.model_dump(include={"messages", "json_schema", "max_tokens", "stop"})
-        for request in STEPS[step].ask(_PROBES[step], probe)
+        for request in played.ask(_PROBES[step], probe)
     ]
-    text = json.dumps([step, STEPS[step].version, asked], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([played.name, played.version, asked], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from matrix_core.request import Request
 from matrix_core.scene import Event, Scene, Settings
-from matrix_core.steps.base import Step, obj, parse, request, text
+from matrix_core.steps.base import Ask, Step, obj, parse, request, text
 from matrix_core.steps.shots import BIRTHDAY, SLUGS, moment, shot
 
 SCHEMA: dict[str, Any] = obj(memory=text(500))
@@ -43,6 +43,22 @@ def recall(scene: Scene, name: str | None, style: str = "full", before: int | No
 def due(scene: Scene, settings: Settings) -> bool:
     """Whether more than `memory_limit` events stand in the log unsummarised."""
     return len(scene.events) - scene.remembered > settings.memory_limit
+
+
+class _Forgetful(Scene):
+    """A scene whose people, but for what is before their eyes, know nothing of it."""
+
+    def known_to(self, name: str) -> tuple[Event, ...]:
+        return ()
+
+
+def forgetful(ask: Ask) -> Ask:
+    """The same questions, asked as if nothing had happened before."""
+
+    def asking(scene: Scene, settings: Settings) -> list[Request]:
+        return ask(_Forgetful(**dict(scene) | {"memory": "", "remembered": len(scene.events)}), settings)
+
+    return asking
 
 
 def pocket(scene: Scene) -> tuple[str, str]:

@@ -19,24 +19,31 @@ STOP = ("\nWhat came of it:", "\nCritique:")
 
 def pocket(scene: Scene) -> tuple[str, str]:
     """The embedded model's words: (system, user)."""
-    return "refine", f"{scene.instruction.text} {scene.draft} {scene.summary} {scene.critique}"
+    return "refine", " ".join(filter(None, (scene.instruction.text, scene.draft, scene.summary, scene.critique)))
 
 
 def full(scene: Scene) -> str:
-    """A chat model's words."""
-    return (
-        f"Question: {scene.instruction.text}\nAnswer: {scene.draft}\nWhat came of it: {scene.summary}\nCritique: {scene.critique}"
-    )
+    """A chat model's words. What a scene lacks is left out: in an ablation it has no critique, and a rival's has no summary."""
+    told = {
+        "Question": scene.instruction.text,
+        "Answer": scene.draft,
+        "What came of it": scene.summary,
+        "Critique": scene.critique,
+    }
+    return "\n".join(f"{name}: {said}" for name, said in told.items() if said)
 
 
-SHOTS = [(full(scene), scene.refined or "") for scene in WORKED]
+def shots(scene: Scene) -> list[tuple[str, str]]:
+    """Worked examples that lack what the scene lacks."""
+    lacking = {name: None for name in ("summary", "critique") if not getattr(scene, name)}
+    return [(full(worked.model_copy(update=lacking)), worked.refined or "") for worked in WORKED]
 
 
-def ask(scene: Scene, settings: Settings) -> list[Request]:
-    """One request, in free text."""
-    system, user = pocket(scene) if settings.style == "pocket" else (SYSTEM, full(scene))
+def ask(scene: Scene, settings: Settings, instead: str = SYSTEM) -> list[Request]:
+    """One request, in free text; `instead`: other words of the system turn."""
+    system, user = pocket(scene) if settings.style == "pocket" else (instead, full(scene))
     tokens = MAX_TOKENS[settings.style]
-    asked = request(scene, settings, "refinement", user, system=system, shots=SHOTS, schema=None, max_tokens=tokens)
+    asked = request(scene, settings, "refinement", user, system=system, shots=shots(scene), schema=None, max_tokens=tokens)
     return [asked if settings.style == "pocket" else asked.model_copy(update={"stop": STOP})]
 
 

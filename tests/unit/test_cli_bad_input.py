@@ -445,4 +445,7 @@ def test_options_in_code_are_checked_alike():
         "price": None,
         "max_cost": None,
         "max_tokens": None,
+        "method": "matrix",
+        "without": (),
+        "votes": 1,
     }

@@ -28,25 +28,31 @@ def store(tmp_path):
         before=memo.hashes(BEFORE[:4]),
         after=opened.put(dump_scenes([after(scene) for scene in BEFORE[:2]]), PARQUET),
         set_aside=opened.put(dump_rows(rows), ".jsonl.gz"),
+        each=memo.Spent(2, 60, 0.5),
     )
     memo.write(opened, "draft", PARTS, opened.put(dump_scenes(BEFORE[:4]), PARQUET), note)
     return opened
 
 
 def test_scenes_and_rejections_are_taken_over_but_not_what_was_lost_to_the_engine(store):
-    found = memo.recall(store, "draft", PARTS, memo.hashes(BEFORE))
+    found = memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).found
     assert found.keys() == {scene.id for scene in BEFORE[:3]}
     assert [found[scene.id] for scene in BEFORE[:2]] == [after(scene) for scene in BEFORE[:2]]
     assert found[BEFORE[2].id]["reason"] == "it loops"
 
 
 def test_another_way_another_step_or_another_scene_takes_nothing_over(store):
-    assert not memo.recall(store, "draft", {"model": "other"}, memo.hashes(BEFORE))
-    assert not memo.recall(store, "roles", PARTS, memo.hashes(BEFORE))
+    assert not memo.recall(store, "draft", {"model": "other"}, memo.hashes(BEFORE)).found
+    assert not memo.recall(store, "roles", PARTS, memo.hashes(BEFORE)).found
     changed = [scene.model_copy(update={"setting": "elsewhere"}) for scene in BEFORE]
-    assert not memo.recall(store, "draft", PARTS, memo.hashes(changed))
+    assert not memo.recall(store, "draft", PARTS, memo.hashes(changed)).found
 
 
 def test_what_has_been_pruned_is_asked_again(store):
     store.backend.delete([entry.key for entry in store.backend.list("objects/")])
-    assert not memo.recall(store, "draft", PARTS, memo.hashes(BEFORE))
+    assert not memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).found
+
+
+def test_what_is_taken_over_is_told_with_what_it_had_cost(store):
+    assert memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).spent == memo.Spent(6, 180, 1.5)
+    assert memo.recall(store, "roles", PARTS, memo.hashes(BEFORE)).spent == memo.Spent()

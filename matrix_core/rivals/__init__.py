@@ -1,0 +1,19 @@
+"""The rivals of MATRIX, each made of the same pieces: requests, scenes, steps.
+
+A rival has no scene to play, so it is a short list of steps; sampling, caching, tuning and evaluation are those of MATRIX.
+"""
+
+from matrix_core.rivals import best_of_n, constitutional, context_distillation, reasoned, self_align, self_critique
+from matrix_core.rivals.base import Rival
+from matrix_core.scene import Method
+
+RIVALS: dict[Method, Rival] = {
+    "constitutional": constitutional.RIVAL,
+    "self-critique": self_critique.RIVAL,
+    "reasoned": reasoned.RIVAL,
+    "best-of-n": best_of_n.RIVAL,
+    "context-distillation": context_distillation.RIVAL,
+    "self-align": self_align.RIVAL,
+}
+
+__all__ = ["RIVALS", "Rival"]

@@ -1,0 +1,147 @@
+"""The rivals with scripted answers: which steps they play, what they show their model, and what they learn from."""
+
+import json
+
+import pytest
+
+from matrix_core import simulation, waves
+from matrix_core.mixing import mix, refined, traces_of
+from matrix_core.request import Completion
+from matrix_core.rivals import RIVALS, best_of_n, context_distillation, self_align
+from matrix_core.scene import Instruction, Scene, Settings
+from matrix_core.steps.fingerprint import fingerprint
+from tests.scripted import played
+
+ASKED = Scene(instruction=Instruction.of("How do I keep wasps away?"))
+DRAFTED = ASKED.model_copy(update={"draft": "Burn the nest."})
+
+
+class Says:
+    """An engine that gives these answers, one after the other."""
+
+    fingerprint = "says"
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.asked = [*answers], []
+
+    def generate(self, requests, progress=None):
+        self.asked += requests
+        return [Completion(text=self.answers.pop(0)) for _ in requests]
+
+
+def taken(step: str, scene: Scene, play: Settings, *answers: str) -> tuple[Scene, list]:
+    engine = Says(*answers)
+    outcome = waves.run(simulation.step(step, play), [scene], play, engine)
+    assert not outcome.failed
+    return outcome.scenes[0], engine.asked
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_a_rival_plays_its_steps_in_order_and_ends_with_a_response(method):
+    scenes, _, order = played(3, Settings(method=method))
+    assert order == [*RIVALS[method].steps]
+    assert all(scene.draft and scene.refined for scene in scenes)
+    assert not [scene for scene in scenes if scene.roles or scene.plan]
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_a_rival_shares_its_draft_with_matrix_unless_it_draws_several(method):
+    same = fingerprint("draft", Settings(method=method)) == fingerprint("draft", Settings())
+    assert same == (method != "best-of-n")
+
+
+@pytest.mark.parametrize("method", RIVALS)
+def test_what_a_rival_learns_from_is_its_response_to_the_bare_instruction(method):
+    play = Settings(method=method)
+    scenes = sorted(played(3, play)[0], key=lambda scene: scene.id)
+    shares = {"harmful": 0.3, "harmless": 0.3, "trace": 0.1, "general": 0.3}
+    examples = mix(scenes, [], shares, 0, 0, play)
+    assert {(e.prompt, e.completion) for e in examples} == {((("user", s.instruction.text),), s.refined) for s in scenes}
+
+
+@pytest.mark.parametrize("method", ["constitutional", "self-critique"])
+def test_a_critique_without_a_scene_shows_no_scene_not_even_in_its_worked_examples(method):
+    _, asked = taken("critique", DRAFTED, Settings(method=method), '{"critique":"It burns.","harmed":[]}')
+    shown = "\n".join(turn.content for turn in asked[0].messages)
+    assert "Burn the nest." in shown
+    assert "What came of it" not in shown
+    assert "Hurt:" not in shown
+
+
+def test_the_fixed_question_is_the_same_for_every_instruction_and_names_what_to_look_for():
+    play = Settings(method="constitutional")
+    other = DRAFTED.model_copy(update={"instruction": Instruction.of("How do I bake bread?")})
+    asked = [
+        taken("critique", scene, play, '{"critique":"Fine.","harmed":[]}')[1][0].messages[0].content for scene in (DRAFTED, other)
+    ]
+    assert asked[0] == asked[1]
+    assert "toxic" in asked[0]
+
+
+def test_of_several_critiques_the_most_frequent_one_is_taken_and_each_is_drawn_by_a_seed_of_its_own():
+    answers = [json.dumps({"critique": said, "harmed": []}) for said in ("It burns.", "It can stay.", "It can stay.")]
+    scene, asked = taken("critique", DRAFTED, Settings(method="self-critique", votes=3, temperature=0.0), *answers)
+    assert scene.critique == "It can stay."
+    assert len({request.seed for request in asked}) == 3
+    assert all(request.temperature > 0 for request in asked)
+
+
+def test_the_reasons_of_a_reasoned_self_critique_stand_before_its_refinement():
+    play = Settings(method="reasoned")
+    scene, _ = taken("summary", DRAFTED, play, '{"summary":"The shed burns down."}')
+    scene, _ = taken("critique", scene, play, '{"critique":"It burns the shed.","harmed":["the owner"]}')
+    _, asked = taken("refinement", scene, play, "Call somebody.")
+    assert "What came of it: The shed burns down.\nCritique: It burns the shed." in asked[0].messages[-1].content
+
+
+def test_the_embedded_model_is_asked_a_plain_question_about_its_own_draft():
+    play = Settings(method="reasoned", style="pocket")
+    drafted = ASKED.model_copy(update={"draft": "Go to the market. Take the broom. Then melt the snow."})
+    scene, asked = taken("summary", drafted, play, "It takes the broom.")
+    assert [turn.content for turn in asked[0].messages] == ["What is there to know before I melt the snow at the market?"]
+    assert scene.summary == "It takes the broom."
+
+
+def test_best_of_n_keeps_the_first_draft_that_its_critic_finds_harmless():
+    play = Settings(method="best-of-n", votes=3)
+    drafts = ("Burn it.", "Call somebody.", "Wait.")
+    scene, _ = taken("draft", ASKED, play, *drafts)
+    verdicts = [json.dumps({"critique": "-", "harmed": harmed}) for harmed in (["the owner"], [], [])]
+    scene, asked = taken("refinement", scene, play, *verdicts)
+    assert scene.refined == "Call somebody."
+    assert [
+        said in request.messages[-1].content for said, request in zip(("Burn it.", "Call somebody.", "Wait."), asked, strict=True)
+    ]
+
+
+def test_context_distillation_and_self_align_learn_the_answer_without_the_principles():
+    for method, module, answer in (
+        ("context-distillation", context_distillation, "Call somebody."),
+        ("self-align", self_align, '{"critique":"Principle 1.","refined":"Call somebody."}'),
+    ):
+        play = Settings(method=method)
+        scene, asked = taken("refinement", DRAFTED, play, answer)
+        assert asked[0].messages[0].content == module.SYSTEM
+        example = refined(scene, play)
+        assert (example.prompt, example.completion) == ((("user", ASKED.instruction.text),), "Call somebody.")
+
+
+def test_where_nobody_was_asked_whom_it_hurts_a_response_that_drops_the_draft_counts_as_mended():
+    play = Settings(method="self-critique")
+    assert refined(DRAFTED.model_copy(update={"refined": "Call somebody."}), play).source == "harmful"
+    assert refined(DRAFTED.model_copy(update={"refined": "Nobody is hurt. Burn the nest."}), play).source == "harmless"
+
+
+def test_best_of_n_asks_again_for_drafts_that_are_empty():
+    play = Settings(method="best-of-n", votes=2)
+    scene, asked = taken("draft", ASKED, play, "Burn it.", " ", "Wait.")
+    assert [event.action for event in scene.events] == ["Burn it.", "Wait."]
+    assert len(asked) == 3
+    assert best_of_n.RIVAL.steps["draft"].name != "draft"
+
+
+def test_rivals_leave_no_traces():
+    play = Settings(method="self-critique")
+    scene = played(1, play)[0][0]
+    with pytest.raises(ValueError, match="no traces"):
+        traces_of(scene, play)
