@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows.options import RunOptions
+from matrix_core import release
 from tasks import data_docs, exhibits
 from tasks.reporting import render
 from tasks.runs import Evaluated, Simulated, Tuned, each_scene, recall
@@ -26,7 +27,7 @@ def report(options: RunOptions) -> str:
     store = options.prepare()
     simulated = recall(store, options.run, "simulate", Simulated)
     tuned = recall(store, options.run, "tune", Tuned)
-    evaluated = recall(store, options.run, "evaluate", Evaluated)
+    evaluated = recall(store, options.run, "evaluate", Evaluated).whole
     site = data_docs.publish(store, options.run, gates_of(simulated, tuned, evaluated))
     summary = summarise(options, store, simulated, tuned, evaluated)
     if site is not None:
@@ -94,6 +95,7 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "tokens": tokens,
         "timing": {"simulate": simulated.seconds, "tune": tuned.seconds, "evaluate": evaluated.seconds},
         "evaluation": evaluated.evaluation,
+        "release": release.decide(evaluated.evaluation),
         "artifacts": artifacts,
     }
 

@@ -143,7 +143,7 @@ def _evaluation(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[RenderableT
         {"benchmark": name, "figure": figure} | dict(share)
         for name, figures in benchmarks.items()
         for figure, share in figures.items()
-        if isinstance(share, Mapping)
+        if isinstance(share, Mapping) and "before" in share
     ]
     return [
         _table("Tuned against base", ("benchmark", "n", "win", "tie", "lose", "win_rate", "ci95", "judge"), pairs),

@@ -1,6 +1,6 @@
 """A pairwise comparison in all its figures: win rates, what they can tell, and what the judge went by besides the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matrix_core import significance, statistics
@@ -9,7 +9,7 @@ from matrix_core.biases import VALUES, length_control, position_bias
 from matrix_core.judging import Pair, Verdict
 
 
-def figures(pairs: Sequence[Pair], panel: dict[str, Sequence[Verdict]], seed: int = 0) -> dict[str, Any]:
+def figures(pairs: Sequence[Pair], panel: Mapping[str, Sequence[Verdict]], seed: int = 0) -> dict[str, Any]:
     """The figures of one rubric; `panel` has a verdict a pair from each judge, by the judge's name.
 
     What `statistics.win_rates` gives, with several judges for what most of them say, and: `win_rate_half_ties` with

@@ -73,6 +73,23 @@ class Evaluated(_Frozen):
     calls: dict[str, int]
     steps: list[Done]
     seconds: float
+    pairs: dict[str, Reference] = {}
+    """benchmark -> the answers that were compared: rows of `tasks.benchmarks.pair_rows`"""
+    benchmarks: dict[str, "Evaluated"] = {}
+    """what was evaluated afterwards, one command each"""
+
+    @property
+    def whole(self) -> "Evaluated":
+        """All that was evaluated, at once and afterwards, as one."""
+        parts = [self, *self.benchmarks.values()]
+        return Evaluated(
+            evaluation={name: figures for part in parts for name, figures in part.evaluation.items()},
+            gates=[gate for part in parts for gate in part.gates],
+            calls={name: sum(part.calls.get(name, 0) for part in parts) for part in parts for name in part.calls},
+            steps=[step for part in parts for step in part.steps],
+            seconds=sum(part.seconds for part in parts),
+            pairs={name: pairs for part in parts for name, pairs in part.pairs.items()},
+        )
 
 
 Stage = TypeVar("Stage", bound=BaseModel)

@@ -24,7 +24,7 @@ class Engine:
 
     def generate(self, requests, progress=None, finished=None):
         self.seen += [request.messages[-1].content for request in requests]
-            assert all(request.temperature == 0 for request in requests if len(request.messages) == 2)
+        assert all(request.temperature == 0 for request in requests if len(request.messages) == 2)
         return [Completion(text=self._told(request.messages[1].content)) for request in requests]
 
     def _told(self, asked):
