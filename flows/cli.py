@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import compare_command, journal_command, store_commands
+from flows import compare_command, journal_command, rate_commands, store_commands
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
@@ -24,7 +24,12 @@ from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {
+    "--keep-runs",
+    "--export",
+    "--pairs",
+    "--output",
+}
 
 app = typer.Typer(
     name=NAME,
@@ -152,6 +157,7 @@ app.command("report", help="Write the report of a run anew.")(_continuing("repor
 
 
 app.add_typer(store_commands.app, name="store")
+app.add_typer(rate_commands.app, name="rate")
 app.command("compare", help=compare_command.HELP)(compare_command.compare)
 app.command("journal", help=journal_command.HELP)(journal_command.journal)
 

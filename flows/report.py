@@ -13,9 +13,9 @@ from flows.options import RunOptions
 from matrix_core import release
 from tasks import data_docs, exhibits
 from tasks.reporting import render
-from tasks.runs import Evaluated, Simulated, Tuned, each_scene, recall
+from tasks.runs import RATED, Evaluated, Simulated, Tuned, each_scene, recall
 from tasks.spending import spent
-from tasks.store import Reference, Store
+from tasks.store import MissingError, Reference, Store
 
 VERSIONS = ("torch", "transformers", "peft", "trl", "datasets", "prefect", "great-expectations", "llguidance")
 
@@ -95,9 +95,18 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "tokens": tokens,
         "timing": {"simulate": simulated.seconds, "tune": tuned.seconds, "evaluate": evaluated.seconds},
         "evaluation": evaluated.evaluation,
+        "human": rated(store, options.run),
         "release": release.decide(evaluated.evaluation),
         "artifacts": artifacts,
     }
+
+
+def rated(store: Store, run_id: str) -> dict[str, Any] | None:
+    """What raters found, as `rate import` has left it last."""
+    try:
+        return dict(json.loads(store.read(run_id, RATED)))
+    except MissingError:
+        return None
 
 
 def where(options: RunOptions, reference: Reference, name: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
     environment.filters |= {"percent": percent, "number": number, "duration": duration}
     evaluation = summary.get("evaluation") or {}
     page = environment.get_template("report.html.j2").render(
-        run={"counts": {}, "gates": [], "artifacts": {}, "release": None}
+        run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
         | dict(summary)
         | {"tokens": _flat(summary.get("tokens") or {})},
         headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark)],

@@ -15,6 +15,10 @@ from tasks.scenes_io import load_rows, load_scenes, to_lines
 from tasks.store import MissingError, Reference, Store
 
 
+RATED = "rating/result.json"
+"""The run's own file that holds what people found who rated its answers."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
