@@ -10,7 +10,6 @@ import typer
 
 from flows.finding import DEFAULT_STORE, find_run, locate_run, suggest
 from matrix_core.errors import UserError
-from tasks.runs import RATED, Evaluated, recall
 from tasks.store import MissingError, Store, open_store
 
 app = typer.Typer(help="Have people rate the answers of a run: one page to send around, and the files that come back.")
@@ -35,6 +34,7 @@ def _export(
     opened = open_store(uri)
     find_run(opened, run_id)
     from tasks.rating_page import make
+    from tasks.runs import Evaluated, recall
 
     done = recall(opened, run_id, "evaluate", Evaluated).whole
     if not done.pairs:
@@ -67,6 +67,7 @@ def _import(
     debug: _Debug = False,
 ) -> None:
     from matrix_core.ratings import check, figures, read
+    from tasks.runs import RATED
 
     found = {name: read(_bytes(name), name) for name in files}
     first_name, first = next(iter(found.items()))

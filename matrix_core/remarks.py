@@ -21,9 +21,9 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
         told = f"wins and half the ties at equal length {_percent(length['win_rate'])} ({_interval(length['ci95'])})"
         out.append(f"Length: {bias if length['biased'] else ''}{told}.")
     if needed := figures.get("prompts_needed"):
-        told = [f"{needed['observed']:,} prompts to tell a difference like this one"] if needed["observed"] else []
-        told += [f"{needed['ten_points']:,} to tell a net win rate of 10 % from none"] if needed["ten_points"] else []
-        why = f": it would take {', '.join(told)} (power 80 %)" if told else ""
+        sizes = [f"{needed['observed']:,} prompts to tell a difference like this one"] if needed["observed"] else []
+        sizes += [f"{needed['ten_points']:,} to tell a net win rate of 10 % from none"] if needed["ten_points"] else []
+        why = f": it would take {', '.join(sizes)} (power 80 %)" if sizes else ""
         out.append(f"The interval can't tell the two apart{why}.")
     if agreed := figures.get("agreement"):
         same = "" if agreed["same"] is None else f", the same verdict {_percent(agreed['same'])}"

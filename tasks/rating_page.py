@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matrix_core.ratings import Asked, Key, shown
+from matrix_core.ratings import Asked, Key, Side, shown
+from matrix_core.statistics import Outcome
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHECK_EVERY = 12
@@ -57,14 +58,14 @@ def make(run: str, benchmark: str, rubric: str, rows: Sequence[Mapping[str, Any]
     if not differing:
         raise ValueError("all pairs have equal answers")
     chosen = draw.sample(differing, min(n, len(differing)))
-    asked = []
+    asked: list[tuple[str, str, str, Side | None, Side | None, Outcome | None]] = []
     for row in chosen:
         tuned_first = draw.random() < 0.5
         a, b = (row["tuned"], row["base"]) if tuned_first else (row["base"], row["tuned"])
         asked.append((row["prompt"], a, b, "a" if tuned_first else "b", None, row["outcome"]))
     checks = max(2, round(len(chosen) / CHECK_EVERY)) if len(chosen) > 1 else 0
     for row in draw.sample(chosen, min(checks, len(chosen))):
-        here = draw.choice("ab")
+        here: Side = "a" if draw.random() < 0.5 else "b"
         a, b = (CHECK, row["base"]) if here == "a" else (row["base"], CHECK)
         asked.insert(draw.randrange(1, len(asked) + 1), (row["prompt"], a, b, None, here, None))
     items = [{"id": f"p{i:03}", "prompt": p, "a": a, "b": b} for i, (p, a, b, *_) in enumerate(asked, 1)]

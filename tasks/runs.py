@@ -14,7 +14,6 @@ from tasks.play import Record
 from tasks.scenes_io import load_rows, load_scenes, to_lines
 from tasks.store import MissingError, Reference, Store
 
-
 RATED = "rating/result.json"
 """The run's own file that holds what people found who rated its answers."""
 
