@@ -137,6 +137,7 @@
   at("begin").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = at("rater").value.trim().replace(/\s+/g, " ");
+    at("rater").blur(); // a hidden field would swallow the first keys
     if (name) { state.rater = name.slice(0, 60); keep(); show(); }
   });
   for (const button of document.querySelectorAll("[data-choice]")) {
