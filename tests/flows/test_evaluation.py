@@ -118,7 +118,9 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     assert cli.main(first) == 0, capsys.readouterr().err
     for benchmark, data in (("advbench", goals), ("mt-bench", str(mt))):
         code = cli.main(["evaluate", "mine", "--benchmark", benchmark, "--data", data, *judge, *store])
-        assert code == 0, capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert code == 0, err
+        assert f"{benchmark}: The judge is one of the judged models" in " ".join(err.split())
     folder = tmp_path / "store" / "runs" / "mine"
     summary = json.loads((folder / "summary.json").read_text())
     assert list(summary["evaluation"]) == ["held_out", "advbench", "mt-bench"]
