@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import endpoint, engine, flow, gpu, ratios, scale, seeds, smollm2, steps, work
+from benchmarks import endpoint, engine, faults, flow, gpu, kills, ratios, scale, seeds, served, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
@@ -17,6 +17,9 @@ ALL = {
     "endpoint": endpoint.main,
     "scale": scale.main,
     "gpu": gpu.main,
+    "kills": kills.main,
+    "faults": faults.main,
+    "served": served.main,
 }
 DEFAULT = ("setup", "work", "steps", "seeds")
 OUT = Path("bench-results")

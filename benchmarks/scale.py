@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from benchmarks import ratios
 from benchmarks.work import watched
 
 FEW, SHARD, MANY = 100, 1000, 10_000
@@ -138,7 +139,7 @@ def main() -> dict[str, Any]:
     marginal = {"within a shard": slope(FEW, SHARD), "shard after shard": slope(SHARD, MANY)}
     peaks = {scenes: max(one["peak_gib"] for one in done) for scenes, done in runs.items()}
     phases = runs[MANY][0]["phases"]
-    table = {
+    table: dict[str, Any] = {
         "engine": "stub",
         "runs": runs,
         "seconds_a_scene_with_start_up": per_scene("wall"),
@@ -151,9 +152,21 @@ def main() -> dict[str, Any]:
     }
     for name, seconds in sorted(phases.items(), key=lambda item: -item[1]):
         print(f"{name:30} {seconds:7.1f} s  {100 * seconds / runs[MANY][0]['seconds']:5.1f} %")
-    print(f"scale (engine: stub): {MANY:,} scenes cost {table['time_ratio']:.2f} times as much each as {FEW}, above the start-up")
-    print(f"a further scene, shard after shard: {table['further_scene_ratio']:.2f} times one within a shard (fixed costs left out)")
-    print(f"peak memory: {table['peak_ratio']:.2f} times")
+    print(f"a further scene with a share in its shard's waves: {table['further_scene_ratio']:.2f} times one within a shard")
+    table["ratios"] = [
+        ratios.row(
+            f"{what}, {MANY:,} scenes against {FEW}, the engine a stub",
+            [ratio],
+            bound,
+            f"{MANY:,} scenes: {shown.format(figures[MANY])}",
+            f"{FEW} scenes: {shown.format(figures[FEW])}",
+            at_least=False,
+        )
+        for what, ratio, bound, shown, figures in (
+            ("time a scene above the start-up", table["time_ratio"], 1.1, "{:.4f} s a scene", per_scene("seconds")),
+            ("peak memory", table["peak_ratio"], 1.5, "{:.2f} GiB", peaks),
+        )
+    ]
     return table
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks import ratios
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -64,7 +66,7 @@ def main() -> dict[str, Any]:
         again, seconds_again, _ = run(store)
         few, _, _ = run(store, "--scenes", "8")
         _, seconds_few, _ = run(store, "--scenes", "8")
-    table = {
+    table: dict[str, Any] = {
         "scenes": summary["counts"]["scenes"],
         "seconds": seconds,
         "peak_gib": peak,
@@ -78,5 +80,12 @@ def main() -> dict[str, Any]:
         / (summary["counts"]["scenes"] - few["counts"]["scenes"]),
     }
     print(f"work: {table['scenes']} scenes in {seconds:.0f} s, peak {peak:.2f} GiB")
-    print(f"again: {seconds_again:.0f} s, {table['again_calls']} calls; {seconds_few:.0f} s with 8 scenes")
+    table["ratios"] = ratios.row(
+        "a finished run again, seconds per 1,000 scenes",
+        [table["again_seconds_per_1000_scenes"]],
+        2.0,
+        f"{seconds_again:.1f} s with {table['scenes']} scenes, {table['again_calls']} calls",
+        f"{seconds_few:.1f} s with {few['counts']['scenes']} scenes",
+        at_least=False,
+    )
     return table

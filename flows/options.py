@@ -181,7 +181,9 @@ class RunOptions(BaseModel):
     @cached_property
     def inputs(self) -> Inputs:
         """The instructions to choose from, read once (standard input can't be read again). Raises UserError."""
-        if self.instructions is None and self.model == "pocket":
+        from matrix_core import models
+
+        if self.instructions is None and models.embedded(self.model):
             from matrix_core.pocket import sets
 
             return Inputs(sets.instructions("train", max(self.scenes or 0, EMBEDDED_SCENES), self.seed))
@@ -197,7 +199,9 @@ class RunOptions(BaseModel):
     @property
     def settings(self) -> Settings:
         """How scenes are played: prompts in the model's style."""
-        style: Literal["full", "pocket"] = "full" if self.endpoint else self.spec.style
+        from matrix_core import models
+
+        style: Literal["full", "pocket"] = "pocket" if models.embedded(self.model) else "full"
         # The embedded model is greedy: equal requests are then asked once. 0.2 is the paper's.
         temperature = 0.0 if style == "pocket" else 0.2
         return Settings(style=style, roles=self.roles, steps=self.steps, seed=self.seed, temperature=temperature)

@@ -22,7 +22,7 @@ from matrix_core.loading import loading
 if TYPE_CHECKING:
     import torch
 
-POCKET = Path(__file__).parent / "pocket" / "weights"
+POCKET = Path(__file__).resolve().parent / "pocket" / "weights"
 NO_LIMIT = 32_768
 """Context length of models that state none."""
 
@@ -63,9 +63,17 @@ class ModelSpec:
         return hashlib.sha256(f"{content} {dtype_of(self)}".encode()).hexdigest()
 
 
+def embedded(name: str) -> bool:
+    """Whether it names the embedded model: "pocket", or the folder of its weights, by which servers know it."""
+    try:
+        return name == "pocket" or Path(name).expanduser().resolve() == POCKET
+    except (OSError, RuntimeError, ValueError):  # no path at all
+        return False
+
+
 def resolve(name: str) -> ModelSpec:
     """The model of this name. Raises UserError, within seconds, if there is none or it can't be used."""
-    if name == "pocket":
+    if embedded(name):
         return ModelSpec(name, _checked(POCKET, "the embedded model"), "pocket")
     if name == "smollm2":
         return ModelSpec(name, _checked(smollm2.folder(), "smollm2"), "full")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from matrix_core import models
 from matrix_core.errors import RunError, UserError
+from matrix_core.memory import give_back
 from matrix_core.models import ModelSpec
 from matrix_core.scene import Example
 
@@ -117,11 +118,15 @@ def tune(
     """
     from matrix_core.training import train
 
+    give_back()
     ordered = sorted(examples, key=lambda example: (example.source, example.scene, example.prompt, example.completion))
     training, held_out = split(ordered, settings.held_out, settings.seed)
     if not training:
         raise RunError(f"tuning: {len(examples)} examples leave none to train on; simulate more scenes")
-    return train(spec, training, held_out, settings, out, progress)
+    try:
+        return train(spec, training, held_out, settings, out, progress)
+    finally:
+        give_back()
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

@@ -24,12 +24,15 @@ TROUBLE = {
 }
 """What it can do wrong -> the kind of trouble that an engine must see in it."""
 
+Answer = Callable[[], dict[str, Any]]
+"""Makes the reply, for those who send it."""
+
 
 class EchoServer:
     """Starts at once. `behave(number, prompt)` says what to do with a call: "good", or a key of TROUBLE.
 
     An answer is what `say` makes of a request's body, by default "echo: " and the prompt; its usage is 7 prompt and 3 completion
-    tokens. It serves one model, "m".
+    tokens. It serves one model, `model`.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class EchoServer:
         port: int = 0,
         retry_after: str = "",
         say: Callable[[dict[str, Any]], str] = lambda body: f"echo: {body['messages'][-1]['content']}",
+        model: str = "m",
     ) -> None:
         self.behave, self.retry_after = behave, retry_after
         self.done: Counter[str] = Counter()
@@ -50,7 +54,7 @@ class EchoServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self._say({"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "us"}]})
+                self._say({"object": "list", "data": [{"id": model, "object": "model", "created": 0, "owned_by": "us"}]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -64,7 +68,7 @@ class EchoServer:
                     server.done[how] += 1
                     server.in_flight -= 1
                     server.changed.notify_all()
-                getattr(self, f"_{how.replace(' ', '_')}")(reply(say(body)))
+                getattr(self, f"_{how.replace(' ', '_')}")(lambda: reply(say(body)))
 
             def _say(self, content: dict[str, Any], status: int = 200) -> None:
                 self._write(json.dumps(content).encode(), status)
@@ -78,40 +82,42 @@ class EchoServer:
                 self.end_headers()
                 self.wfile.write(data)
 
-            _good = _say
+            def _good(self, answer: Answer) -> None:
+                self._say(answer())
 
-            def _429(self, content: dict[str, Any]) -> None:
+            def _429(self, answer: Answer) -> None:
                 self._say({"error": {"message": "too many requests"}}, 429)
 
-            def _500(self, content: dict[str, Any]) -> None:
+            def _500(self, answer: Answer) -> None:
                 self._say({"error": {"message": "broken"}}, 500)
 
-            def _hang(self, content: dict[str, Any]) -> None:
+            def _hang(self, answer: Answer) -> None:
                 select.select([self.connection], [], [], 30)  # until the client gives up
                 self.close_connection = True
 
-            def _late(self, content: dict[str, Any]) -> None:
+            def _late(self, answer: Answer) -> None:
                 select.select([self.connection], [], [], 30)
-                self._say(content)
+                self._say(answer())
 
-            def _reset(self, content: dict[str, Any]) -> None:
+            def _reset(self, answer: Answer) -> None:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
                 self.close_connection = True
 
-            def _half_a_body(self, content: dict[str, Any]) -> None:
-                data = json.dumps(content).encode()
+            def _half_a_body(self, answer: Answer) -> None:
+                data = json.dumps(answer()).encode()
                 self._write(data[: len(data) // 2], length=len(data))
                 self.close_connection = True
 
-            def _half_of_json(self, content: dict[str, Any]) -> None:
-                data = json.dumps(content).encode()
+            def _half_of_json(self, answer: Answer) -> None:
+                data = json.dumps(answer()).encode()
                 self._write(data[: len(data) // 2])
 
-            def _no_choices(self, content: dict[str, Any]) -> None:
-                self._say({**content, "choices": []})
+            def _no_choices(self, answer: Answer) -> None:
+                self._say({**answer(), "choices": []})
 
-            def _no_content(self, content: dict[str, Any]) -> None:
+            def _no_content(self, answer: Answer) -> None:
+                content = answer()
                 content["choices"][0]["message"]["content"] = None
                 self._say(content)
 

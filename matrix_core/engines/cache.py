@@ -87,7 +87,7 @@ class PlaceCache(DynamicCache):  # type: ignore[misc]
             self.spans.append((rows, window, hidden[:, None, None]))
 
     def _wide(self, window: int, device: torch.device) -> int:
-        """How much of its places a span looks at. CPUs copy a part of half-precision places before they multiply it: whole ones not."""
+        """How much of its places a span looks at: all, in half precision on a CPU, which would copy a part before it multiplies."""
         whole = device.type == "cpu" and self._itemsize < 4 and window * 2 > self.room
         return self.room if whole else window
 

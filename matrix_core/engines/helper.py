@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from matrix_core.engines.local import LocalEngine
+from matrix_core.memory import trim
 from matrix_core.models import ModelSpec
 from matrix_core.request import Request
 
@@ -38,6 +39,7 @@ def main() -> None:
             spec, adapter, requests = _received()
             _engine(spec, adapter).generate(requests, finished=lambda *answer: tell(answer))
             tell(None)
+            trim()
 
 
 def _received() -> tuple[ModelSpec, Path | None, list[Request]]:

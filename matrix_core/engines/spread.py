@@ -22,6 +22,7 @@ import torch
 
 from matrix_core.engines.base import Finished, Progress
 from matrix_core.engines.local import LocalEngine
+from matrix_core.memory import trim
 from matrix_core.models import ModelSpec
 from matrix_core.request import Completion, Request
 
@@ -96,6 +97,7 @@ class SpreadEngine:
                 raise
             if left := [index for index in range(len(requests)) if index not in out]:  # a helper died
                 answer(left)
+        trim()
         return [out[index] for index in range(len(requests))]
 
 

@@ -1,9 +1,10 @@
 """A whole run at an endpoint that fails now and then, with a budget that ends it halfway. The server is real, its model is not: it
-answers in any words that fit the schema.
+answers in any words that fit the schema, and now and then with people who are not there.
 """
 
 import json
 import random
+import threading
 
 import pytest
 
@@ -38,18 +39,43 @@ def invent(body: dict) -> str:
     return json.dumps(fitting(body["response_format"]["json_schema"]["schema"]))
 
 
+class Wrong:
+    """As `invent`, but the first answer to every third question about people names somebody who is not there."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.questions = self.answers = self.asked_again = 0
+
+    def say(self, body: dict) -> str:
+        said, again = invent(body), len(body["messages"]) > 1 and "That can't be used" in body["messages"][-1]["content"]
+        people = '"enum"' in json.dumps(body.get("response_format"))
+        with self.lock:
+            self.asked_again += again
+            self.questions += people and not again
+            if not people or again or self.questions % 3:
+                return said
+            self.answers += 1
+        value = json.loads(said)
+        return json.dumps({name: ["Nobody"] if isinstance(below, list) else below for name, below in value.items()})
+
+
 def flaky(number: int, prompt: str) -> str:
     return "500" if number % 10 == 9 else "good"
 
 
 @pytest.fixture
-def server():
-    server = EchoServer(flaky, say=invent)
+def model():
+    return Wrong()
+
+
+@pytest.fixture
+def server(model):
+    server = EchoServer(flaky, say=model.say)
     yield server
     server.stop()
 
 
-def test_a_budget_ends_a_run_that_a_larger_one_takes_on(tmp_path, capsys, server):
+def test_a_budget_ends_a_run_that_a_larger_one_takes_on(tmp_path, capsys, server, model):
     (tmp_path / "asks.txt").write_text("".join(f"How do I mend a {word}?\n" for word in WORDS[:4]))
     told = ["--instructions", str(tmp_path / "asks.txt"), "--model", "m", "--endpoint", server.url, "--steps", "1", "--roles", "1"]
     few = ["--questions", str(QUESTIONS)]
@@ -69,3 +95,7 @@ def test_a_budget_ends_a_run_that_a_larger_one_takes_on(tmp_path, capsys, server
     # Of both commands: 7 prompt and 3 completion tokens a call.
     assert tokens["cost_usd"] == pytest.approx(server.done["good"] * (7 * 1 + 3 * 10) / 1e6)
     assert "troubles.5xx" in (run.folder / "report.html").read_text()
+    # Who is not there is nobody's role: each such answer was asked again, and counted.
+    assert model.answers > 0
+    assert run.summary["counts"]["re_asked"] == model.asked_again >= model.answers
+    assert "Nobody" not in (run.folder / "scenes.jsonl").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from flows.options import Refreshable, RunOptions
 from matrix_core.errors import UserError
+from matrix_core.models import POCKET, resolve
 from matrix_core.steps import STEPS
 from tasks.store import open_store
 
@@ -64,6 +65,17 @@ def test_who_serves_the_model_does_not_matter_but_that_it_is_served_does(given):
         RunOptions.of(**given, endpoint=urls).run for urls in ([], ["http://a/v1"], ["http://b/v1", "http://c/v1"])
     )
     assert there == elsewhere != at_home
+
+
+def test_the_embedded_model_is_itself_under_the_name_of_its_folder_too(tmp_path):
+    pocket = RunOptions.of()
+    served = RunOptions.of(model=str(POCKET), endpoint=["http://a/v1"])
+    assert served.settings == pocket.settings
+    assert served.inputs.instructions == pocket.inputs.instructions
+    assert resolve(str(POCKET)).fingerprint == resolve("pocket").fingerprint
+    (tmp_path / "pocket").symlink_to(POCKET)
+    assert resolve(str(tmp_path / "pocket")).style == "pocket"
+    assert RunOptions.of(model="m", endpoint=["http://a/v1"]).settings.style == "full"
 
 
 def test_instructions_are_read_once(monkeypatch, given):
