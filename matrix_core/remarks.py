@@ -16,7 +16,7 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
         bias = f"; the judge favours the {place} answer (p {position['p']:.2g})" if position["biased"] else ""
         out.append(f"Position: {changed}{bias}.")
     length = figures.get("length")
-    if length:
+    if length and length["decided"]:
         bias = f"the judge favours longer answers ({length['longer']} of {length['decided']}, p {length['p']:.2g}); "
         told = f"wins and half the ties at equal length {_percent(length['win_rate'])} ({_interval(length['ci95'])})"
         out.append(f"Length: {bias if length['biased'] else ''}{told}.")

@@ -53,7 +53,7 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
         run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
         | dict(summary)
         | {"tokens": _flat(summary.get("tokens") or {})},
-        headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark)],
+        headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark) if "weak" not in row],
         benchmarks=figure_rows(evaluation),
         timing={stage: seconds for stage, seconds in (summary.get("timing") or {}).items() if seconds is not None},
         losses=loss_plot(tuning) if tuning else None,
@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
 def _benchmark(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     told = {"ci95": None, "net_win_rate": None, "ci95_net": None, "consistency": None, "failed": 0, "judge": None} | dict(figures)
-    told = {"rubric": None, "against": None, "sign_test": None} | told
+    told = {"rubric": None, "against": None, "sign_test": None, "sample": None} | told
     grades = figures.get("grades") or {}
     judged = told if figures.get("n") and {"win", "tie", "lose"} <= figures.keys() else None
     return {"name": _BENCHMARKS.get(name, name), "n": figures.get("n"), "shares": _shares(figures), "judged": judged} | {

@@ -134,6 +134,8 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     page = Page((folder / "report.html").read_text())
     for words in ("AdvBench", "MT-Bench", "weak metric", "this proves little", "points of 10", "General ability"):
         assert words in page.text, words
+    assert not [attrs for _, attrs in page.tags if attrs.get("class") == "tiles"], "a weak metric is no headline"
+    assert "12 of 12 questions of harmful_behaviors.csv, seed 0" in page.text
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert "not to be released" in page.text or summary["release"]["release"]
     assert (folder / "adapter" / "README.md").read_text().count("### ") == 3
