@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import ablate_command, journal_command, store_commands
+from flows import ablate_command, compare_command, journal_command, rate_commands, store_commands
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
@@ -24,7 +24,13 @@ from tasks.inputs import printable
 from tasks.store import open_store
 
 NAME = "matrix-align"
-_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {"--keep-runs", "--export", "--plan"}
+_TAKE_VALUE = {f"--{name.replace('_', '-')}" for name in RunOptions.model_fields} | {
+    "--keep-runs",
+    "--export",
+    "--plan",
+    "--pairs",
+    "--output",
+}
 
 app = typer.Typer(
     name=NAME,
@@ -51,6 +57,12 @@ _Steps = Annotated[str | None, _option("steps", "N")]
 _Seed = Annotated[str | None, _option("seed", "N")]
 _RunId = Annotated[str | None, _option("run_id", "ID")]
 _Judge = Annotated[str | None, _option("judge", "NAME|URL")]
+_Benchmark = Annotated[str | None, _option("benchmark", "NAME|FILE")]
+_Data = Annotated[str | None, _option("data", "FILE")]
+_Against = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", show_default=False, help=str(RunOptions.model_fields["against"].description)),
+]
 _Questions = Annotated[str | None, _option("questions", "N")]
 _Refresh = Annotated[str | None, _option("refresh", "STEP")]
 _Price = Annotated[str | None, _option("price", "PROMPT,COMPLETION")]
@@ -123,16 +135,20 @@ def _without_none(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _perform(stage: str, options: RunOptions, json: bool, debug: bool) -> None:
-    """Run the flow of this name, imported now, and print what it left."""
+    """Run the flow of this name and print what it left."""
+    _flow(stage, debug)(options)
+    _tell(options, json)
+
+
+def _flow(stage: str, debug: bool) -> Any:
+    """The flow of this name, imported now."""
     from importlib import import_module
 
     from flows.prefect_settings import prefect_for
 
     prefect_for(debug)
     with loading():
-        flow = getattr(import_module(f"flows.{stage}"), stage)
-    flow(options)
-    _tell(options, json)
+        return getattr(import_module(f"flows.{stage}"), stage)
 
 
 app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting("align"))
@@ -142,12 +158,17 @@ app.command("report", help="Write the report of a run anew.")(_continuing("repor
 
 
 app.add_typer(store_commands.app, name="store")
+app.add_typer(rate_commands.app, name="rate")
+app.command("compare", help=compare_command.HELP)(compare_command.compare)
 app.command("journal", help=journal_command.HELP)(journal_command.journal)
 
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")
 def _evaluate_command(
     run: _Run,
+    benchmark: _Benchmark = None,
+    data: _Data = None,
+    model: _Against = None,
     store: _Store = None,
     judge: _Judge = None,
     questions: _Questions = None,
@@ -155,10 +176,17 @@ def _evaluate_command(
     json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    given = {"judge": judge, "questions": questions, "refresh": refresh}
+    asked = {"benchmark": benchmark, "data": data, "against": model}
+    if benchmark is None and (data or model):
+        raise UserError("--data and --model are for a benchmark: name it with --benchmark")
+    given = asked | {"judge": judge, "questions": questions, "refresh": refresh}
     options = RunOptions.of_run(run, store, **_without_none(given))
     options.check()
-    _perform("evaluate", options, json, debug)
+    if benchmark is None:
+        _perform("evaluate", options, json, debug)
+        return
+    _flow("evaluate", debug)(options)
+    _perform("report", options, json, debug)
 
 
 app.command("ablate", help=ablate_command.HELP)(ablate_command.ablate)

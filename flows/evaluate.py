@@ -7,19 +7,22 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 
+from flows.benchmark import Contest, judged_by_itself, judges_of, lost_some, not_embedded, remote_or_local
 from flows.options import RunOptions
 from flows.stages import showing_failed_gates
-from matrix_core import statistics
-from matrix_core.errors import RunError
-from matrix_core.judging import Verdict
+from matrix_core import comparison, statistics
+from matrix_core.agreement import majority
+from matrix_core.errors import RunError, UserError
+from matrix_core.judging import Pair, Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
+from tasks.benchmarks import draw, pair_rows
 from tasks.calling import call
 from tasks.engines import Model, engine
 from tasks.evaluation import Outcomes, answer, assessed, boundary, figures, general, load_answers, verdicts_of
 from tasks.runs import Done, Evaluated, Simulated, Tuned, keep, put_json, recall
 from tasks.spending import metered
-from tasks.store import Reference, open_store
+from tasks.store import Reference, Store, open_store
 from tasks.tuning import Gated, learned
 from tasks.verdicts import check_verdicts, judge_answers, load_verdicts
 from validations import tables
@@ -37,8 +40,23 @@ def evaluate(options: RunOptions) -> None:
     options = options.continuing()
     began, store = time.time(), options.prepare()
     tuned = recall(store, options.run, "tune", Tuned)
+    try:
+        earlier = recall(store, options.run, "evaluate", Evaluated)
+    except UserError:
+        earlier = None
+    if options.benchmark not in (None, "pocket"):
+        with progress.stage("evaluate", total=1):
+            done = _benchmark(options, store, tuned)
+        done = done.model_copy(update={"seconds": time.time() - began})
+        first = earlier or Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
+        name = next(iter(done.evaluation))
+        keep(store, options.run, "evaluate", first.model_copy(update={"benchmarks": first.benchmarks | {name: done}}))
+        exhibits.evaluated(done)
+        return
     held_out = recall(store, options.run, "simulate", Simulated).held_out[: options.questions]
     asker = Asker(options, tuned)
+    if options.benchmark == "pocket" and asker.settings.style != "pocket":
+        raise UserError("--benchmark pocket is the embedded model's own: this run has another model")
     with progress.stage("evaluate", total=1):
         if tuned.adapter is None:
             done = Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
@@ -47,7 +65,8 @@ def evaluate(options: RunOptions) -> None:
             done = _pocket(asker)
         else:
             done = _pairwise(asker, options, [instruction.text for instruction in held_out])
-    keep(store, options.run, "evaluate", done.model_copy(update={"seconds": time.time() - began}))
+    later = earlier.benchmarks if earlier else {}
+    keep(store, options.run, "evaluate", done.model_copy(update={"seconds": time.time() - began, "benchmarks": later}))
     exhibits.evaluated(done)
 
 
@@ -100,11 +119,22 @@ class Asker:
         rows = [tables.verdict(q, v, tuned=told) for q, v, told in zip(questions, verdicts, after, strict=True)]
         return dict(call(check_verdicts, self.store, self.store, json.dumps(rows), self.settings.style).result)
 
+    def compared(
+        self, questions: Sequence[str], before: Sequence[str], after: Sequence[str], verdicts: Sequence[Verdict]
+    ) -> Reference:
+        """The answers and verdicts side by side, kept in the store."""
+        pairs = [
+            Pair(id=str(i), instruction=q, base=a, tuned=b)
+            for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
+        ]
+        return put_json(open_store(self.store), pair_rows(pairs, verdicts))
+
 
 def _pocket(asker: Asker) -> Evaluated:
     """The exact oracle's figures on held-out acts at known and at held-out places, near-boundary pairs, and plain questions."""
     evaluation: dict[str, dict[str, Any]] = {}
     gates: list[dict[str, Any]] = []
+    compared: dict[str, Reference] = {}
     outcomes: dict[str, dict[str, list[float]]] = {"before": {}, "after": {}}
 
     def note(benchmark: str, before: Outcomes, after: Outcomes, **more: Any) -> None:
@@ -119,6 +149,7 @@ def _pocket(asker: Asker) -> Evaluated:
         verdicts = verdicts_of(questions, before, after)
         note(benchmark, assessed(questions, before), assessed(questions, after), **statistics.win_rates(verdicts))
         gates.append(asker.gate(questions, verdicts, after))
+        compared[benchmark] = asker.compared(questions, before, after, verdicts)
         progress.step(0.3, f"evaluate: {name}")
     pairs = [(bad.text, good.text) for bad, good in sets.near_boundary("held_out", min(BOUNDARY_PAIRS, asker.limit), seed=1)]
     flat = sorted({text for pair in pairs for text in pair})
@@ -128,27 +159,61 @@ def _pocket(asker: Asker) -> Evaluated:
     before, after, _ = asker.both([question for question, _ in plain])
     note("pocket_general", general(plain, before), general(plain, after), n=len(plain))
     progress.step(0.4)
-    kept = put_json(open_store(asker.store), outcomes)
-    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, outcomes=kept, seconds=0)
+    return Evaluated(
+        evaluation=evaluation,
+        gates=gates,
+        calls=asker.calls,
+        steps=asker.steps,
+        outcomes=put_json(open_store(asker.store), outcomes),
+        seconds=0,
+        pairs=compared,
+    )
+
+
+def _benchmark(options: RunOptions, store: Store, tuned: Tuned) -> Evaluated:
+    """The run's tuned model against its base, or another model, on a public set."""
+    if tuned.adapter is None:
+        raise UserError(f"run {options.run} has no adapter to evaluate: compare endpoints with matrix-align compare")
+    models = (
+        remote_or_local(options.against) if options.against else Model(name=options.model),
+        Model(name=options.model, adapter=tuned.adapter, store=options.store),
+    )
+    judges = judges_of(options, models[0])
+    not_embedded((*models, *judges.values()))
+    sample = draw(store, str(options.benchmark), options.data, options.questions, options.seed)
+    contest = Contest(store, options, sample, judges)
+    found = contest.between(*models)
+    name, told = sample.benchmark.name, found.figures | ({"against": options.against} if options.against else {})
+    return Evaluated(
+        evaluation={name: told},
+        gates=found.gates,
+        calls=contest.calls,
+        steps=contest.steps,
+        seconds=0,
+        pairs={name: found.pairs},
+    )
 
 
 def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evaluated:
-    """Win, tie or lose by a judge. Without --judge the base model judges itself: the report says so, and it proves little."""
+    """Win, tie or lose by judges. Without --judge the base model judges itself: the report says so, and it proves little."""
     if not questions:
         return Evaluated(evaluation={}, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
-    _, after, kept = asker.both(questions)
-    at_endpoint = options.judge is not None and "://" in options.judge
-    judge = Model(
-        name=options.model if at_endpoint else options.judge or options.model, endpoints=(options.judge,) if at_endpoint else ()
-    )
+    before, after, kept = asker.both(questions)
+    judges, panel = judges_of(options, asker.base), {}
     refresh = options.refresh == "verdicts"
-    with metered(open_store(options.store), options.run, engine(judge), options.budget):
-        given, cached = call(
-            judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
-        )
-    asker.note("verdicts", given, cached)
-    verdicts = load_verdicts(asker.store, given.reference)
-    rates = {**statistics.win_rates(verdicts, options.seed), "judge": options.judge or f"{options.model} (itself)"}
+    for name, judge in judges.items():
+        with metered(open_store(options.store), options.run, engine(judge), options.budget):
+            given, cached = call(
+                judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
+            )
+        asker.note("verdicts", given, cached)
+        panel[name] = load_verdicts(asker.store, given.reference)
+    asked = [
+        Pair(id=str(i), instruction=q, base=a, tuned=b) for i, (q, a, b) in enumerate(zip(questions, before, after, strict=True))
+    ]
+    verdicts = [majority(votes) for votes in zip(*panel.values(), strict=True)]
+    told = comparison.figures(asked, panel, options.seed) | {"judge": ", ".join(judges), "rubric": "overall"}
+    told["judged_by_itself"] = judged_by_itself(judges, (asker.base, asker.tuned))
     gates = [asker.gate(questions, verdicts, after)]
     # Against itself the base model ties; what could not be judged counts as a tie.
     scores = {"win": 1.0, "lose": 0.0}
@@ -156,11 +221,12 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         "before": {"held_out.score": [0.5] * len(verdicts)},
         "after": {"held_out.score": [scores.get(verdict.outcome or "", 0.5) for verdict in verdicts]},
     }
-    kept_outcomes = put_json(open_store(asker.store), outcomes)
-    evaluation = {"held_out": rates}
-    return Evaluated(evaluation=evaluation, gates=gates, calls=asker.calls, steps=asker.steps, outcomes=kept_outcomes, seconds=0)
-
-
-def lost_some(judged: Gated) -> bool:
-    """Whether verdicts were lost to a failing engine, which may work by now."""
-    return bool(judged.result and judged.result["lost"])
+    return Evaluated(
+        evaluation={"held_out": told},
+        gates=gates,
+        calls=asker.calls,
+        steps=asker.steps,
+        outcomes=put_json(open_store(asker.store), outcomes),
+        seconds=0,
+        pairs={"held_out": asker.compared(questions, before, after, verdicts)},
+    )

@@ -7,16 +7,15 @@ any model is loaded, what else can be wrong: the store, the file with instructio
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 import tasks
 from flows.finding import DEFAULT_STORE, find_run, locate_run
+from flows.naming import check_endpoints, check_model, check_url, named_endpoint
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
 from matrix_core.scene import Method, Part, Settings
@@ -89,11 +88,19 @@ class RunOptions(BaseModel):
     steps: int = _count("steps", 3, "steps of the plan that is acted out")
     seed: int = _count("seed", 0, "seed of all that is random")
     run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
-    judge: str | None = Field(None, description="model or endpoint URL that judges answers; by default the model itself")
+    judge: str | None = Field(
+        None,
+        description="who judges answers: a model, or [NAME@]URL of an endpoint; several with commas; by default the model itself",
+    )
     questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
     method: Method = Field("matrix", description="whose steps are played: MATRIX's, or a rival's")
     without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
     votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
+    benchmark: str | None = Field(None, description="a public set to evaluate on (hh, advbench, ...), or a file of your own")
+    data: str | None = Field(None, description="the benchmark's file, as it is published; by default from the hub")
+    against: str | None = Field(
+        None, description="what the tuned model is compared with: a model, or NAME@URL; by default its own base"
+    )
     refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
     price: tuple[_Usd, _Usd] | None = Field(
         None, description="what the endpoint costs: USD per million prompt and completion tokens, e.g. 0.15,0.60"
@@ -127,7 +134,7 @@ class RunOptions(BaseModel):
         options._continues = True
         return options
 
-    @field_validator("instructions", "model", "store", "judge")
+    @field_validator("instructions", "model", "store", "judge", "benchmark", "data", "against")
     @classmethod
     def _not_empty(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
@@ -138,7 +145,7 @@ class RunOptions(BaseModel):
     @classmethod
     def _urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            _check_url(url)
+            check_url(url)
         if len(set(urls)) < len(urls):
             raise ValueError("names the same URL twice; give each server once")
         return urls
@@ -146,8 +153,9 @@ class RunOptions(BaseModel):
     @field_validator("judge")
     @classmethod
     def _judge(cls, judge: str | None) -> str | None:
-        if judge is not None and "://" in judge:
-            _check_url(judge)
+        for one in (judge or "").split(","):
+            if "://" in one:
+                check_url(named_endpoint(one)[1])
         return judge
 
     @field_validator("run_id")
@@ -211,6 +219,11 @@ class RunOptions(BaseModel):
         )
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        """Who judges, by the names given; nobody means the model itself."""
+        return tuple(filter(None, (one.strip() for one in (self.judge or "").split(","))))
+
+    @property
     def budget(self) -> Budget:
         """What the run may use at its endpoints."""
         return Budget(price=self.price, max_cost=self.max_cost, max_tokens=self.max_tokens)
@@ -243,18 +256,20 @@ class RunOptions(BaseModel):
         """Check the store, the model and the judge, without loading any; returns the run's store. Raises UserError."""
         store = open_store(self.store)
         if self.endpoint:
-            _check_endpoints(self.endpoint, self.model)
+            check_endpoints(self.endpoint, self.model)
         else:
             _ = self.spec
-        try:
-            if self.judge is not None and "://" in self.judge:
-                _check_endpoints((self.judge,), self.model)
-            elif self.judge is not None:
-                from matrix_core.models import resolve
+        for judge in self.judges:
+            try:
+                check_model(judge, self.model)
+            except UserError as error:
+                raise UserError(f"--judge {judge}: {error}") from error
+        if self.against is not None:
+            check_model(self.against)
+        if self.benchmark not in (None, "pocket"):
+            from tasks.benchmark_files import find
 
-                resolve(self.judge)
-        except UserError as error:
-            raise UserError(f"--judge {self.judge}: {error}") from error
+            find(str(self.benchmark), self.data)
         return store
 
     def prepare(self) -> Store:
@@ -281,18 +296,18 @@ class RunOptions(BaseModel):
                 f"--run-id {self.run}: that run was started with {', '.join(other)}; take another id, or the same options"
             )
         self.check()
-        noted = self.model_dump(mode="json", exclude={"store", "run_id", "refresh"})
+        noted = self.model_dump(mode="json", exclude={"store", "run_id", "refresh", "benchmark", "data", "against"})
         store.write(self.run, FILE, json.dumps({"options": noted, "identity": self._identity}, indent=1).encode())
         return store
 
     def continuing(self) -> "RunOptions":
-        """What a later stage goes by: its run's options, but for `refresh`, and for a judge and questions of its own.
+        """What a later stage goes by: its run's options, but for `refresh`, and for a judge, questions and benchmark of its own.
 
         Raises UserError if there is no such run.
         """
         if self._continues or self.run_id is None:
             return self
-        own = {"judge": self.judge, "questions": self.questions}
+        own = {name: getattr(self, name) for name in ("judge", "questions", "benchmark", "data", "against")}
         changed = {"refresh": self.refresh} | {name: value for name, value in own.items() if value is not None}
         return self.of_run(self.run_id, self.store, **changed)
 
@@ -306,22 +321,6 @@ class RunOptions(BaseModel):
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _check_endpoints(urls: Sequence[str], model: str) -> None:
-    from matrix_core.engines.endpoint import EndpointEngine
-
-    EndpointEngine(urls, model).check()
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fine = False
-    if not fine or re.search(r"\s", url):
-        raise ValueError(f"{url!r} is no http:// or https:// URL; write it like http://localhost:8000/v1")
 
 
 def _wrong(problem: Any) -> str:

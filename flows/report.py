@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from prefect import flow
 
 from flows.options import RunOptions
-from tasks import data_docs, exhibits
+from matrix_core import release
+from tasks import cards, data_docs, exhibits
 from tasks.reporting import render
-from tasks.runs import Evaluated, Simulated, Tuned, each_scene, recall
+from tasks.runs import RATED, Evaluated, Simulated, Tuned, each_scene, recall
 from tasks.spending import spent
-from tasks.store import Reference, Store
+from tasks.store import MissingError, Reference, Store
 
 VERSIONS = ("torch", "transformers", "peft", "trl", "datasets", "prefect", "great-expectations", "llguidance")
 
@@ -26,7 +28,7 @@ def report(options: RunOptions) -> str:
     store = options.prepare()
     simulated = recall(store, options.run, "simulate", Simulated)
     tuned = recall(store, options.run, "tune", Tuned)
-    evaluated = recall(store, options.run, "evaluate", Evaluated)
+    evaluated = recall(store, options.run, "evaluate", Evaluated).whole
     site = data_docs.publish(store, options.run, gates_of(simulated, tuned, evaluated))
     summary = summarise(options, store, simulated, tuned, evaluated)
     if site is not None:
@@ -37,6 +39,7 @@ def report(options: RunOptions) -> str:
     store.write(options.run, "report.html", page.encode())
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}
     store.write(options.run, "summary.json", as_json(summary))
+    publish_cards(options, store, tuned, summary)
     store.write(options.run, "manifest.json", as_json(manifest(options, simulated, tuned, summary)))
     exhibits.reported(options.uri, adapter=tuned.adapter is not None)
     return options.uri
@@ -94,8 +97,29 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "tokens": tokens,
         "timing": {"simulate": simulated.seconds, "tune": tuned.seconds, "evaluate": evaluated.seconds},
         "evaluation": evaluated.evaluation,
+        "human": rated(store, options.run),
+        "release": release.decide(evaluated.evaluation),
         "artifacts": artifacts,
     }
+
+
+def rated(store: Store, run_id: str) -> dict[str, Any] | None:
+    """What raters found, as `rate import` has left it last."""
+    try:
+        return dict(json.loads(store.read(run_id, RATED)))
+    except MissingError:
+        return None
+
+
+def publish_cards(options: RunOptions, store: Store, tuned: Tuned, summary: dict[str, Any]) -> None:
+    """The examples as a dataset with its card, and the adapter's card beside it: both folders can go to the hub as they are."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "train.parquet")
+        store.fetch(tuned.examples, file)
+        store.write_file(options.run, cards.EXAMPLES, file)
+    store.write(options.run, "dataset/README.md", cards.dataset_card(summary).encode())
+    if tuned.adapter is not None:
+        store.write(options.run, "adapter/README.md", cards.model_card(summary).encode())
 
 
 def where(options: RunOptions, reference: Reference, name: str) -> dict[str, str]:

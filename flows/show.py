@@ -17,6 +17,7 @@ from rich.text import Text
 
 from flows.finding import find_run, suggest
 from matrix_core.errors import UserError
+from matrix_core.remarks import remarks
 from matrix_core.scene import Scene
 from tasks.inputs import printable
 from tasks.scenes_io import each_of_lines, from_lines, rows_from_lines
@@ -137,17 +138,18 @@ def _first_scenes(store: Store, run_id: str) -> RenderableType:
 
 
 def _evaluation(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
-    """Two tables: comparisons of answers pair by pair, and shares before and after the tuning."""
+    """Comparisons of answers pair by pair, shares before and after the tuning, and what to know when reading them."""
     pairs = [{"benchmark": name} | dict(figures) for name, figures in benchmarks.items() if "win_rate" in figures]
     shares = [
         {"benchmark": name, "figure": figure} | dict(share)
         for name, figures in benchmarks.items()
         for figure, share in figures.items()
-        if isinstance(share, Mapping)
+        if isinstance(share, Mapping) and "before" in share
     ]
     return [
         _table("Tuned against base", ("benchmark", "n", "win", "tie", "lose", "win_rate", "ci95", "judge"), pairs),
         _table("Shares before and after tuning", ("benchmark", "figure", "before", "after", "ci95"), shares),
+        *(Text(printable(f"{name}: {said}", 600)) for name, figures in benchmarks.items() for said in remarks(figures)),
     ]
 
 

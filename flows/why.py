@@ -26,7 +26,8 @@ def steps(store: Store, run_id: str) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for stage, kind in _STAGES.items():
         try:
-            done: list[Done] = recall(store, run_id, stage, kind).steps  # type: ignore[attr-defined]
+            found: Any = recall(store, run_id, stage, kind)
+            done: list[Done] = (found.whole if stage == "evaluate" else found).steps
         except UserError:
             if stage == "simulate":
                 raise

@@ -13,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from matrix_core.benchmarks import BENCHMARKS
+from matrix_core.remarks import remarks
 from matrix_core.scene import Scene
 from matrix_core.story import knowledge, story
 
@@ -26,6 +28,7 @@ _FIGURES = {
     "over_refusal": ("Harmless requests refused", "lower is better"),
     "right_reason": ("Right reason given", "all consequences foreseen; higher is better"),
     "both_right": ("Both of a pair right", "higher is better"),
+    "prefix_match_complied": ("Complied, by the prefix match", "a weak metric: see the judge; lower is better"),
     "right": ("Plain questions answered right", "higher is better"),
 }
 _BENCHMARKS = {
@@ -34,7 +37,7 @@ _BENCHMARKS = {
     "pocket_near_boundary": "Near the boundary: same words, one place harmful, one harmless",
     "pocket_general": "General questions: what tuning must not make it forget",
     "held_out": "Held-out instructions",
-}
+} | {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
 
 
 def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
@@ -49,8 +52,10 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
     environment.filters |= {"percent": percent, "number": number, "duration": duration}
     evaluation = summary.get("evaluation") or {}
     page = environment.get_template("report.html.j2").render(
-        run={"counts": {}, "gates": [], "artifacts": {}} | dict(summary) | {"tokens": _flat(summary.get("tokens") or {})},
-        headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark)],
+        run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
+        | dict(summary)
+        | {"tokens": _flat(summary.get("tokens") or {})},
+        headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark) if "weak" not in row],
         benchmarks=figure_rows(evaluation),
         timing={stage: seconds for stage, seconds in (summary.get("timing") or {}).items() if seconds is not None},
         losses=loss_plot(tuning) if tuning else None,
@@ -63,7 +68,11 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
 
 
 def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The benchmarks under names for people: `name`, `n`, `shares` (rows before and after), `judged` (win, tie, lose) or None."""
+    """The benchmarks under names for people.
+
+    `name`, `n`, `shares` (rows before and after), `judged` (win, tie, lose) or None, `grades` (rows of points before and after) and
+    `remarks` (sentences).
+    """
     return [_benchmark(name, figures) for name, figures in evaluation.items()]
 
 
@@ -144,8 +153,14 @@ def duration(seconds: float) -> str:
 
 def _benchmark(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     told = {"ci95": None, "net_win_rate": None, "ci95_net": None, "consistency": None, "failed": 0, "judge": None} | dict(figures)
+    told = {"rubric": None, "against": None, "sign_test": None, "sample": None} | told
+    grades = figures.get("grades") or {}
     judged = told if figures.get("n") and {"win", "tie", "lose"} <= figures.keys() else None
-    return {"name": _BENCHMARKS.get(name, name), "n": figures.get("n"), "shares": _shares(figures), "judged": judged}
+    return {"name": _BENCHMARKS.get(name, name), "n": figures.get("n"), "shares": _shares(figures), "judged": judged} | {
+        "grades": [{"label": key.replace("_", " ")} | dict(row) for key, row in grades.items() if isinstance(row, Mapping)],
+        "grader": grades.get("judge"),
+        "remarks": remarks(figures),
+    }
 
 
 def _shares(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

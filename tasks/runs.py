@@ -14,6 +14,9 @@ from tasks.play import Record
 from tasks.scenes_io import load_rows, load_scenes, to_lines
 from tasks.store import MissingError, Reference, Store
 
+RATED = "rating/result.json"
+"""The run's own file that holds what people found who rated its answers."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -75,6 +78,24 @@ class Evaluated(_Frozen):
     seconds: float
     outcomes: Reference | None = None
     """`before` and `after` -> `<benchmark>.<figure>` -> a value for each question, in order"""
+    pairs: dict[str, Reference] = {}
+    """benchmark -> the answers that were compared: rows of `tasks.benchmarks.pair_rows`"""
+    benchmarks: dict[str, "Evaluated"] = {}
+    """what was evaluated afterwards, one command each"""
+
+    @property
+    def whole(self) -> "Evaluated":
+        """All that was evaluated, at once and afterwards, as one."""
+        parts = [self, *self.benchmarks.values()]
+        return Evaluated(
+            evaluation={name: figures for part in parts for name, figures in part.evaluation.items()},
+            gates=[gate for part in parts for gate in part.gates],
+            calls={name: sum(part.calls.get(name, 0) for part in parts) for part in parts for name in part.calls},
+            steps=[step for part in parts for step in part.steps],
+            seconds=sum(part.seconds for part in parts),
+            outcomes=self.outcomes,
+            pairs={name: pairs for part in parts for name, pairs in part.pairs.items()},
+        )
 
 
 Stage = TypeVar("Stage", bound=BaseModel)

@@ -168,6 +168,7 @@ def evaluation_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
             told = [f"Win rate {percent(judged['win_rate'])}{_interval(judged['ci95'])}."] if "win_rate" in judged else []
             told += [f"Judge: {inert(str(judged['judge']))}."] if judged["judge"] else []
             parts += [" ".join(told)] if told else []
+        parts += [inert(remark) for remark in benchmark["remarks"]]
         if benchmark["shares"]:
             lines = ["| | Before | After | |", "| --- | ---: | ---: | --- |"]
             for row in benchmark["shares"]:

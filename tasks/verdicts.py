@@ -23,7 +23,7 @@ from validations.rules import Style
 def _judge_parts(judge: Model, seed: int) -> keys.Parts:
     return {
         "judge": engine(judge).fingerprint,
-        "prompt or schema": keys.digest([judging.SYSTEM, judging.SCHEMA]),
+        "prompt or schema": keys.digest([judging.RUBRICS["overall"], judging.SCHEMA]),
         "seed": str(seed),
     }
 

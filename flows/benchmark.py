@@ -1,0 +1,140 @@
+"""Two models on one benchmark: the same questions, the same judges; what `evaluate --benchmark` and `compare` have in common."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from flows.naming import named_endpoint
+from flows.options import RunOptions
+from matrix_core import grading, statistics
+from matrix_core.agreement import majority
+from matrix_core.comparison import figures
+from matrix_core.errors import UserError
+from matrix_core.grading import Grade
+from matrix_core.judging import Verdict
+from matrix_core.refusals import WEAK, complied
+from tasks.benchmarks import (
+    Sample,
+    answer_benchmark,
+    grade_benchmark,
+    judge_benchmark,
+    load_turns,
+    pair_rows,
+    pairs_of,
+)
+from tasks.calling import call
+from tasks.engines import Model, engine
+from tasks.runs import Done, put_json
+from tasks.spending import metered
+from tasks.store import Reference, Store, open_store
+from tasks.tuning import Gated
+from tasks.verdicts import check_verdicts
+from validations import tables
+
+
+class Outcome(NamedTuple):
+    """What came of two models on a benchmark: the figures, the gate, and the pairs in the store."""
+
+    figures: dict[str, Any]
+    gates: list[dict[str, Any]]
+    pairs: Reference
+
+
+@dataclass
+class Contest:
+    """A sample of a benchmark and who judges; counts what is asked."""
+
+    store: Store
+    options: RunOptions
+    sample: Sample
+    judges: dict[str, Model]
+    calls: dict[str, int] = field(default_factory=lambda: {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0})
+    steps: list[Done] = field(default_factory=list)
+
+    def between(self, base: Model, tuned: Model) -> Outcome:
+        """Both models' answers, compared by each judge; what MT-Bench grades is graded as well."""
+        asked, seed = self.sample, self.options.seed
+        answers = {model: self._answers(model) for model in (base, tuned)}
+        before, after = (load_turns(self.store.uri, answers[model]) for model in (base, tuned))
+        pairs = pairs_of(asked.items, before, after)
+        panel = {
+            name: self._verdicts(judge, asked.benchmark.rubric, answers[base], answers[tuned])
+            for name, judge in self.judges.items()
+        }
+        out: dict[str, Any] = figures(pairs, panel, seed)
+        out |= {"judge": ", ".join(self.judges), "rubric": asked.benchmark.rubric, "sample": asked.noted}
+        out |= {"judged_by_itself": judged_by_itself(self.judges, (base, tuned)), "general": asked.benchmark.general}
+        if asked.benchmark.prefix_match:
+            yielded = [complied([turns[-1] for turns in texts]) for texts in (before, after)]
+            told = statistics.before_after(yielded[0], yielded[1], seed)
+            out["prefix_match_complied"] = told | {"weak": WEAK}
+        if asked.benchmark.graded:
+            out["grades"] = self._graded(answers[base], answers[tuned])
+        verdicts = [majority(votes) for votes in zip(*panel.values(), strict=True)]
+        rows = [tables.verdict(pair.instruction, verdict, tuned=pair.tuned) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        gate = dict(call(check_verdicts, self.store.uri, self.store.uri, json.dumps(rows), "full").result)
+        return Outcome(out, [gate], put_json(self.store, pair_rows(pairs, verdicts)))
+
+    def _answers(self, model: Model) -> Reference:
+        return self._call("answers", model, answer_benchmark, model, self.sample.reference)
+
+    def _verdicts(self, judge: Model, rubric: str, before: Reference, after: Reference) -> list[Verdict]:
+        asked = self.sample.reference
+        told = self._call("verdicts", judge, judge_benchmark, judge, rubric, asked, before, after, self.options.seed)
+        return [Verdict.model_validate(row) for row in json.loads(self.store.get(told))]
+
+    def _graded(self, before: Reference, after: Reference) -> dict[str, Any]:
+        """The first judge's grades: several would need a scale in common."""
+        name, judge = next(iter(self.judges.items()))
+        told = [
+            self._call("verdicts", judge, grade_benchmark, judge, self.sample.reference, answers, self.options.seed)
+            for answers in (before, after)
+        ]
+        one, two = ([Grade.model_validate(row) for row in json.loads(self.store.get(reference))] for reference in told)
+        return grading.scores(self.sample.items, one, two, self.options.seed) | {"judge": name}
+
+    def _call(self, step: str, model: Model, task: Any, *args: Any) -> Reference:
+        refresh = self.options.refresh == step
+        with metered(open_store(self.store.uri), self.options.run, engine(model), self.options.budget):
+            given, cached = call(task, self.store.uri, self.store.uri, *args, refresh=refresh, again=lost_some)
+        self.steps.append(Done(step, cached, given.why))
+        asked = given.result or {}
+        self.calls["cached_calls"] += asked.get("cached_calls", 0) + asked.get("calls", 0) * cached
+        for name in ("calls", "prompt", "completion"):
+            self.calls[name] += 0 if cached else asked.get(name, 0)
+        reference: Reference = given.reference
+        return reference
+
+
+def lost_some(judged: Gated) -> bool:
+    """Whether verdicts were lost to a failing engine, which may work by now."""
+    return bool(judged.result and judged.result.get("lost"))
+
+
+def judges_of(options: RunOptions, itself: Model) -> dict[str, Model]:
+    """The judges by the names given; by default the model itself: the report says so, and it proves little."""
+    found = {name: remote_or_local(name, options.model) for name in options.judges}
+    return found or {f"{itself.name} (itself)": itself}
+
+
+def remote_or_local(text: str, name: str = "") -> Model:
+    """The model behind `[NAME@]URL`, or the local one of that name."""
+    if "://" not in text:
+        return Model(name=text)
+    called, url = named_endpoint(text, name)
+    return Model(name=called, endpoints=(url,))
+
+
+def judged_by_itself(judges: dict[str, Model], models: tuple[Model, ...]) -> list[str]:
+    """The judges that are one of the judged models, or of the same name."""
+    known = {engine(model).fingerprint for model in models} | {model.name for model in models}
+    return [name for name, judge in judges.items() if engine(judge).fingerprint in known or judge.name in known]
+
+
+def not_embedded(models: tuple[Model, ...]) -> None:
+    """Raises UserError for the embedded model: it knows nothing of a public set."""
+    if any(model.name == "pocket" for model in models):
+        raise UserError(
+            "the embedded model knows its own small world alone: it has its own evaluation (--benchmark pocket), "
+            "and neither answers nor judges a public set; take a run of another --model"
+        )
