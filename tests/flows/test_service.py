@@ -171,8 +171,14 @@ def test_killed_in_the_middle_and_retried_alone_nothing_is_played_twice(before, 
 def opened(page: Any, service: Service, run: str, key: str) -> None:
     """Find an artifact among those of a run, and read it."""
     page.goto(f"{service.url}/runs/flow-run/{run}")
-    page.get_by_text("Artifacts", exact=True).first.click()
-    page.get_by_text(key, exact=True).first.wait_for()
+    listed = page.get_by_text(key, exact=True).first
+    for limit in (10_000, 60_000):  # again if nothing comes of it, as a person does
+        page.get_by_text("Artifacts", exact=True).first.click()
+        with suppress(NothingCame):
+            listed.wait_for(timeout=limit)
+            break
+    else:
+        raise AssertionError(f"{key} is not listed; the page says: {page.inner_text('body')}")
     if key == "scene-1":
         picture(page, "stage")
     found = service.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}})
