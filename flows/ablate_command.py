@@ -1,6 +1,7 @@
 """`matrix-align ablate`: arms against each other by a plan; and `matrix-align results`: what came of them, as Markdown."""
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -67,11 +68,13 @@ def results(
         uri, name = locate_run(names[0], None)
         names = [name]
     opened = open_store(uri, writable=False)
-    if not names:
-        names = [name for name in opened.runs() if is_ablation(name)]
-    if not names:
-        raise UserError(f"no ablation in {opened.uri}: matrix-align ablate makes one")
     told = [found(opened, find_run(opened, name)) for name in names]
+    if not names:
+        for name in filter(is_ablation, opened.runs()):
+            with suppress(UserError):  # not over yet
+                told.append(found(opened, name))
+    if not told:
+        raise UserError(f"no ablation in {opened.uri} that is over: matrix-align ablate makes one")
     there = {one["run_id"] for one in told}
     missing = [name for name in PLANS if read_plan(name).id not in there]
     sys.stdout.write(json.dumps(told, indent=1) + "\n" if json_ else markdown(told, missing))

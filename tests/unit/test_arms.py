@@ -1,17 +1,19 @@
 """Arms in numbers, against cases whose answer is known."""
 
+import json
 import math
 
 import pytest
 
 from flows.ablate import cost
+from flows.cli import main
 from matrix_core import arms, statistics
 from matrix_core.errors import RunError
 from tasks import comparison
 from tasks.memo import Spent
 from tasks.play import Record
 from tasks.runs import Simulated
-from tasks.store import Reference
+from tasks.store import Reference, open_store
 from tests.page import Page
 
 NOWHERE = Reference(sha256="a" * 64, size=0)
@@ -150,3 +152,15 @@ def test_the_markdown_has_every_value_with_its_interval_and_what_it_takes_to_get
         "Not run yet, so without figures here: `default`",
     ):
         assert proof in text
+
+
+def test_results_pass_over_an_ablation_that_still_goes_on_and_name_one_that_is_asked_for(tmp_path, capsys):
+    store = open_store(str(tmp_path))
+    store.write("ablation-2", "plan.json", b"{}")
+    assert main(["results", "--store", str(tmp_path)]) == 2
+    assert "no ablation in" in capsys.readouterr().err
+    store.write("ablation-1", "ablation.json", json.dumps(told()).encode())
+    assert main(["results", "--store", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("\n## ") == 1
+    assert main(["results", "ablation-2", "--store", str(tmp_path)]) == 2
+    assert "ablation-2 in" in capsys.readouterr().err
