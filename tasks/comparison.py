@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from tasks.reporting import duration, number, percent
+from tasks.reporting import duration, template
 
 HEADLINES = ("pocket.well_answered", "held_out.score")
 """The figure by which arms are drawn, the first that there is."""
@@ -73,15 +70,7 @@ def costs(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 def render(told: Mapping[str, Any]) -> str:
     """The page of an ablation, from what stands in its `ablation.json`."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "number": number, "duration": duration}
-    return environment.get_template("ablation.html.j2").render(
+    return template("ablation.html.j2").render(
         told=told,
         names=FIGURES,
         columns=columns(told),

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -40,8 +40,8 @@ _BENCHMARKS = {
 } | {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
 
 
-def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
-    """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
+def template(name: str) -> Template:
+    """One of our pages: what it is given is data, which it escapes."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -50,8 +50,13 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "number": number, "duration": duration}
+    return environment.get_template(name)
+
+
+def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
+    """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
     evaluation = summary.get("evaluation") or {}
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
         | dict(summary)
         | {"tokens": _flat(summary.get("tokens") or {})},
