@@ -10,11 +10,11 @@ import torch
 from jinja2 import Environment
 
 PICTURE = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {{ 44 * rows|length + 40 }}"
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1180 {{ 44 * rows|length + 40 }}"
  font-family="system-ui, sans-serif" font-size="13">
 <rect width="100%" height="100%" fill="#fff"/>
-<line x1="540" x2="540" y1="8" y2="{{ 44 * rows|length + 12 }}" stroke="#888" stroke-dasharray="4 3"/>
-<text x="540" y="{{ 44 * rows|length + 30 }}" text-anchor="middle" fill="#555">the bound: right is better</text>
+<line x1="800" x2="800" y1="8" y2="{{ 44 * rows|length + 12 }}" stroke="#888" stroke-dasharray="4 3"/>
+<text x="800" y="{{ 44 * rows|length + 30 }}" text-anchor="middle" fill="#555">the bound: right is better</text>
 {% for row in rows %}
 <g transform="translate(0 {{ 44 * loop.index0 + 10 }})">
 <title>{{ row.ours }} | {{ row.theirs }}</title>
@@ -22,7 +22,7 @@ PICTURE = """\
 <text x="8" y="30" fill="#777" font-size="11">{{ row.device }}</text>
 <line x1="{{ row.low }}" x2="{{ row.high }}" y1="14" y2="14" stroke="{{ row.colour }}" stroke-width="3"/>
 <circle cx="{{ row.middle }}" cy="14" r="5" fill="{{ row.colour }}"/>
-<text x="812" y="18" font-weight="600" fill="{{ row.colour }}">{{ row.said }}</text>
+<text x="1056" y="18" font-weight="600" fill="{{ row.colour }}">{{ row.said }}</text>
 </g>
 {% endfor %}
 </svg>
@@ -73,7 +73,7 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
 def _place(row: dict[str, Any]) -> dict[str, Any]:
     def at(ratio: float) -> float:
         better = log10(max(ratio, 1e-9) / row["bound"]) * (1 if row["at_least"] else -1)
-        return round(540 + 240 * max(-1.0, min(1.0, better)), 1)
+        return round(800 + 240 * max(-1.0, min(1.0, better)), 1)
 
     ends = sorted(map(at, row["ratios"]))
     return {
