@@ -44,7 +44,9 @@ class Batch:
         self._beginning = DynamicCache(config=self._config)
         if self.shared:
             self._append(self._beginning, self._unread(1), [prompts[0][: self.shared]])
-        self._cache: Any = PlaceCache(self._config, self._beginning) if self.refills else DynamicCache(config=self._config)
+        self._cache: Any = (
+            PlaceCache(self._config, self._beginning, model.dtype) if self.refills else DynamicCache(config=self._config)
+        )
 
     def resize(self, kept: Places, places: int) -> None:
         """Go on with the rows at `kept`, in ascending order, and with `places` places in all; the last are free."""

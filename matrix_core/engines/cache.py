@@ -37,12 +37,12 @@ class PlaceCache(DynamicCache):  # type: ignore[misc]
     of each place, and `window` is what the next step makes of the most. Rows are cheapest in the order of their length.
     """
 
-    def __init__(self, config: PreTrainedConfig, beginning: DynamicCache) -> None:
+    def __init__(self, config: PreTrainedConfig, beginning: DynamicCache, dtype: torch.dtype) -> None:
         super().__init__(config=config)
         self.filled = np.zeros(0, dtype=np.int64)
         self.window = 0
         self.room = self.capacity = 0
-        self._itemsize = config.dtype.itemsize
+        self._half = dtype.itemsize < 4
         self.layers = [_PlaceLayer(self, layer) for layer in beginning.layers]
 
     def resize(self, kept: Places, places: int) -> None:
@@ -88,7 +88,7 @@ class PlaceCache(DynamicCache):  # type: ignore[misc]
 
     def _wide(self, window: int, device: torch.device) -> int:
         """How much of its places a span looks at: all, in half precision on a CPU, which would copy a part before it multiplies."""
-        whole = device.type == "cpu" and self._itemsize < 4 and window * 2 > self.room
+        whole = device.type == "cpu" and self._half and window * 2 > self.room
         return self.room if whole else window
 
     def _reserve(self, places: int, room: int) -> None:

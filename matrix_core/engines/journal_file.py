@@ -1,6 +1,6 @@
 """The journal of completions: one SQLite file, written by any number of threads and processes at a time.
 
-Completions are committed in groups, within half a second, and a commit survives a kill and a power cut. What belongs to a piece of
+Completions are committed in groups, within half a second, and a commit survives a kill. What belongs to a piece of
 work that is done is forgotten; what nobody comes back for goes after a month. A journal only saves work, so nothing that goes wrong
 with it ends a run: a damaged file is moved aside, and where none can be kept (no space, no rights) there is one warning and none is
 kept.
