@@ -3,7 +3,6 @@
 The large model has the shape of Llama 3.1 8B and random weights: how fast it is does not depend on what they say.
 """
 
-import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks import endpoint, engine
+from benchmarks import endpoint, engine, served
 from benchmarks.generate import Generate
 from matrix_core import models
 
-PORT = 8918
 OPEN = 256
-SERVE = "from transformers.cli.transformers import main; main()"
 
 
 def main() -> list[dict[str, Any]]:
@@ -35,13 +32,8 @@ def _served(name: str, count: int) -> list[dict[str, Any]]:
     """The endpoint engine before `transformers serve` with continuous batching."""
     spec = models.resolve(name)
     requests = engine.requests_of(Generate(spec), count)
-    command = [sys.executable, "-c", SERVE, "serve", spec.path, "--continuous-batching", "--port", str(PORT)]
-    with subprocess.Popen(command) as server:
-        try:
-            endpoint.until_up(server, f"http://127.0.0.1:{PORT}/health", 180)
-            return endpoint.rows(f"transformers serve, {name}", f"http://127.0.0.1:{PORT}/v1", spec.path, requests, OPEN)
-        finally:
-            server.terminate()
+    with served.serving(spec.path, "--continuous-batching") as url:
+        return endpoint.rows(f"transformers serve, {name}", url, spec.path, requests, OPEN)
 
 
 def _write_large(folder: str) -> None:

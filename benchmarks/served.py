@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
+from benchmarks.endpoint import until_up
 from flows import cli
 from matrix_core import models
 from matrix_core.engines.endpoint import EndpointEngine
@@ -31,7 +30,7 @@ def main() -> dict[str, Any]:
     """Counts and artifacts of both runs, and the answers that differ."""
     with tempfile.TemporaryDirectory() as store, _noted(SpreadEngine) as ours, _noted(EndpointEngine) as theirs:
         local, _ = _run(f"{store}/local")
-        with _serve() as url:
+        with serving(NAME, "--device", "cpu") as url:
             served, seconds = _run(f"{store}/served", "--endpoint", url)
     both = ours.keys() & theirs.keys()
     other = [(ours[key], theirs[key]) for key in sorted(both) if ours[key] != theirs[key]]
@@ -74,21 +73,13 @@ def _noted(engine: Any) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _serve() -> Iterator[str]:
-    """`transformers serve` with the embedded model on the CPU, once it answers; its URL."""
+def serving(model: str, *options: str) -> Iterator[str]:
+    """`transformers serve` with this model, once it answers; its URL."""
     port = free_port()
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", NAME, "--device", "cpu", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", model, *options, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            until = time.monotonic() + UP_SECONDS
-            while True:
-                try:
-                    httpx2.get(f"http://localhost:{port}/v1/models")
-                    break
-                except httpx2.HTTPError:
-                    if server.poll() is not None or time.monotonic() > until:
-                        raise
-                    time.sleep(0.2)
+            until_up(server, f"http://localhost:{port}/v1/models", UP_SECONDS)
             yield f"http://localhost:{port}/v1"
         finally:
             server.terminate()
