@@ -4,17 +4,17 @@ A file that isn't in the format is refused in one line that names file, row and 
 figures are about the set as it was published.
 """
 
-import csv
 import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matrix_core.benchmarks import BENCHMARKS, Benchmark, FormatError, Item, own
 from matrix_core.errors import UserError
-from tasks.inputs import printable
+from tasks.inputs import csv_cells, printable
 
 _KINDS = "jsonl, json or csv (each also as .gz), or parquet"
 
@@ -112,29 +112,12 @@ def _object(row: Any, where: str, number: int) -> tuple[str, int, dict[str, Any]
 
 
 def _csv(text: str, shown: str) -> _Rows:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    header: list[str] | None = None
-    number = 0
-    while True:
-        where = f"{shown}, line {reader.line_num + 1}"
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{where}: not CSV ({error}); texts with commas, quotes or line ends must be quoted") from error
-        if row is None:
-            return
-        if not row:
-            continue
-        if header is None:
-            header = [cell.strip() for cell in row]
-            twice = next((name for name in header if header.count(name) > 1), None)
-            if twice is not None:
-                raise UserError(f"{where}: two columns are called {printable(twice, 40)!r}; rename one")
-            continue
-        if len(row) != len(header):
-            raise UserError(f"{where}: {len(row)} cells under {len(header)} columns; texts that hold commas must be quoted")
-        number += 1
-        yield where, number, dict(zip(header, row, strict=True))
+    rows = csv_cells(text.splitlines(keepends=True), shown)
+    for where, _, header in islice(rows, 1):
+        twice = next((name for name in header if header.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{where}: two columns are called {printable(twice, 40)!r}; rename one")
+        yield from ((here, number, dict(zip(header, row, strict=True))) for number, (here, _, row) in enumerate(rows, 1))
 
 
 def _parquet(path: Path, shown: str) -> _Rows:

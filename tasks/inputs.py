@@ -169,10 +169,10 @@ def _json_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[in
         yield number, _text(row[column], column, where)
 
 
-def _csv_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, str]]:
-    reader = csv.reader((text for _, text in lines), strict=True)
+def csv_cells(lines: Iterable[str], name: str) -> Iterator[tuple[str, int, list[str]]]:
+    """(where, line, cells) of each row of a CSV file, the header first. Raises UserError that names the line."""
+    reader = csv.reader(lines, strict=True)
     header: list[str] | None = None
-    column = ""
     while True:
         start = reader.line_num + 1
         where = f"{name}, line {start}"
@@ -187,12 +187,18 @@ def _csv_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int
         if not row:
             continue
         if header is None:
-            header = [cell.strip() for cell in row]
-            column = _column(header, where)
+            header = row = [cell.strip() for cell in row]
         elif len(row) != len(header):
             raise UserError(f"{where}: {len(row)} cells under {len(header)} columns; quote texts that hold commas")
-        else:
-            yield start, _text(row[header.index(column)], column, where)
+        yield where, start, row
+
+
+def _csv_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, str]]:
+    rows = csv_cells((text for _, text in lines), name)
+    for where, _, header in itertools.islice(rows, 1):
+        column = _column(header, where)
+        place = header.index(column)
+        yield from ((line, _text(row[place], column, here)) for here, line, row in rows)
 
 
 def _text_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, str]]:
