@@ -6,6 +6,7 @@ help. A scene is taken over if it was exactly the same before the step.
 """
 
 import hashlib
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from tasks.store import RESULTS, MissingError, Reference, Store
 
 ENGINE = "engine"
 """Where the quarantine says that a scene was lost to its engine: it is asked again, nobody takes that over."""
+
+_NAME = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-[0-9a-f]+\.json")
 
 Hashes = Mapping[str, str]
 """Scene id -> hash of the whole scene."""
@@ -76,9 +79,11 @@ def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Recall
     spent = Spent()
     for entry in store.backend.list(f"{RESULTS}{folder}/"):
         name = entry.key.rpartition("/")[2]
-        first, last = name.split("-")[:2]
-        next_id = bisect_left(ids, first)
-        if next_id == len(ids) or ids[next_id] > last:
+        covers = _NAME.fullmatch(name)
+        if not covers:  # another shard's note, half written
+            continue
+        next_id = bisect_left(ids, covers[1])
+        if next_id == len(ids) or ids[next_id] > covers[2]:
             continue
         with suppress(MissingError, ValidationError):  # pruned, or written by another version: it is asked again
             note = Note.model_validate_json(store.recall(f"{folder}/{name}"))

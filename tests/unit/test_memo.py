@@ -48,6 +48,13 @@ def test_another_way_another_step_or_another_scene_takes_nothing_over(store):
     assert not memo.recall(store, "draft", PARTS, memo.hashes(changed)).found
 
 
+def test_a_note_that_another_shard_is_writing_is_passed_over(store):
+    note = next(entry.key for entry in store.backend.list("") if "/scenes/" in entry.key)
+    folder = note.rpartition("/")[0]
+    store.backend.write(f"{folder}/.{'0' * 32}.part", b"{")
+    assert len(memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).found) == 3
+
+
 def test_what_has_been_pruned_is_asked_again(store):
     store.backend.delete([entry.key for entry in store.backend.list("objects/")])
     assert not memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).found
