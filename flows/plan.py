@@ -22,6 +22,7 @@ SHIPPED = Path(tasks.__file__).parent / "data"
 PLANS = {
     "default": SHIPPED / "ablate.toml",
     "order": SHIPPED / "ablate-order.toml",
+    "recipe": SHIPPED / "ablate-recipe.toml",
     "quick": SHIPPED / "ablate-quick.toml",
 }
 """The plans that come with the program, by name."""

@@ -48,18 +48,18 @@ _HAND_OFFS: Mapping[str, HandOff] = {
     "plan": ("roles", lambda played: tables.roles(played.scenes)),
     "routing": ("actions", lambda played: tables.actions(played.scenes)),
     "consequence": ("consequences", lambda played: tables.consequences(played.scenes)),
-    "summary": ("actions", lambda played: tables.actions(played.scenes)),
+    "summary": ("actions", lambda played: tables.actions(played.scenes, over=True)),
     "critique": ("critiques", lambda played: tables.critiques(played.scenes)),
     "refinement": ("refinements", lambda played: tables.refinements(played.scenes, played.finish)),
 }
-"""Step -> the gate that its results must pass, and how they are laid out for it. Actions once more when all of them are over: the
-last of a scene may have been blocked, and then nothing was routed."""
+"""Step -> the gate that its results must pass, and how they are laid out for it. Actions once more when all of them are over: those
+of a wave that were all blocked were not routed."""
 _RESPONSES: HandOff = "drafts", lambda played: tables.drafts([tables.answered(scene) for scene in played.scenes], played.finish)
 """The gate of a rival's responses: whether they are whole texts. The others hold them against a scene, and a rival has none."""
 
 
 _LAST = threading.local()
-"""What this thread has stored last, which is what it most likely needs next: it need not be read and validated again."""
+"""What this thread has stored last, which is what it most likely needs next: neither read nor looked through again."""
 
 
 class _Frozen(BaseModel):
@@ -132,8 +132,8 @@ def taken_over(play: Play, shard: Shard) -> Shard:
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
     reference = open_store(play.store).put(dump_scenes(scenes), PARQUET)
-    _LAST.written = reference, scenes
     due = simulation.next_wave(scenes, play.settings)
+    _LAST.written = (reference, play.settings), scenes, due
     shard = Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
     if due is None:
         return shard
@@ -170,10 +170,10 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
     began = time.monotonic()
     store = open_store(play.store)
-    written, scenes = getattr(_LAST, "written", (None, []))
-    if written != shard.scenes:
+    written, scenes, due = getattr(_LAST, "written", (None, [], None))
+    if written != (shard.scenes, play.settings):
         scenes = load_scenes(store.get(shard.scenes))
-    due = simulation.next_wave(scenes, play.settings)
+        due = simulation.next_wave(scenes, play.settings)
     if due is None or due[0].step != step:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)

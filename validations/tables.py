@@ -36,20 +36,27 @@ def roles(scenes: Sequence[Scene]) -> list[Row]:
     return [row for scene in scenes for row in _people(scene)]
 
 
-def actions(scenes: Sequence[Scene]) -> list[Row]:
-    """A row each event: what is done, whether it can happen, who learns of it."""
-    return [row for scene in scenes for row in _events(scene)]
+def actions(scenes: Sequence[Scene], *, over: bool = False) -> list[Row]:
+    """A row each new event: what is done, whether it can happen, who learns of it.
+
+    New are the events of the wave that the scene has just played; when it is `over`, its last one and those that were blocked,
+    which reached nobody, so that no wave told of them.
+    """
+    return [row for scene in scenes for row in _events(scene, over)]
 
 
 def consequences(scenes: Sequence[Scene]) -> list[Row]:
-    """A row each event: what came of it. Once the plan is played out, a scene's first row tells all that came of it, as `story`."""
+    """A row each event of the wave just played: what came of it.
+
+    Once the plan is played out, a scene's first row tells all that came of it, as `story`.
+    """
     out = []
     for scene in scenes:
         # Scenes are held against each other only when they are told: they may all begin by walking somewhere, to no effect.
         told = max((event.round for event in scene.events), default=0) + 1 >= len(scene.plan)
         story = " ".join(event.consequence for event in scene.events if event.consequence) if told else None
         names = scene.names
-        for i, event in enumerate(scene.events or (_NOTHING,)):
+        for i, event in _latest(scene):
             out.append(
                 {
                     "id": scene.id,
@@ -60,9 +67,10 @@ def consequences(scenes: Sequence[Scene]) -> list[Row]:
                     "names": names,
                     "harmed": event.harmed,
                     "victims": _victims(event.harmed),
-                    "story": (story or None) if i == 0 else None,
+                    "story": story or None,
                 }
             )
+            story = None
     return out
 
 
@@ -165,9 +173,17 @@ def _people(scene: Scene) -> list[Row]:
     return [shared | row for row in rows or [{"where": "", "name": "", "key": "", "traits": "", "status": ""}]]
 
 
-def _events(scene: Scene) -> list[Row]:
+def _latest(scene: Scene) -> list[tuple[int, Event]]:
+    """The events of the last wave, with their places; nothing has happened is one of its own."""
+    events = scene.events or (_NOTHING,)
+    last = events[-1]
+    return [(i, event) for i, event in enumerate(events) if (event.round, event.depth) == (last.round, last.depth)]
+
+
+def _events(scene: Scene, over: bool) -> list[Row]:
     out, names = [], scene.names
-    for i, event in enumerate(scene.events or (_NOTHING,)):
+    blocked = [(i, event) for i, event in enumerate(scene.events[:-1]) if not event.feasible]
+    for i, event in [*blocked, *_latest(scene)[-1:]] if over else _latest(scene):
         cause = scene.events[event.cause] if event.cause is not None and event.cause < len(scene.events) else None
         told = None if event.depth == 0 else cause is not None and bool(cause.feasible) and event.actor in (cause.aware or ())
         out.append(

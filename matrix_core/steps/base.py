@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 
 from matrix_core.request import Message, Request
 from matrix_core.scene import Scene, Settings
@@ -118,8 +118,8 @@ def _length(schema: dict[str, Any]) -> int:
 
 
 @cache
-def _validator(schema: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema))
+def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(json.loads(schema))
 
 
 def parse(answer: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
     for position, (answer, schema) in enumerate(zip(answers, schemas, strict=True)):
         try:
             value = json.loads(answer)
-            json.dumps(value, ensure_ascii=False).encode()
+            if "\\u" in answer or not answer.isascii():
+                json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             problems[position] = "it holds half a character (a lone surrogate)"
             continue
@@ -142,7 +143,7 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
             continue
         problem = next(iter(_validator(json.dumps(schema)).iter_errors(value)), None)
         if problem is not None:
-            where = "/".join(str(part) for part in problem.absolute_path) or "the answer"
+            where = "/".join(str(part) for part in problem.instance_path) or "the answer"
             problems[position] = f"{where}: {problem.message[:200]}"
         values.append(_without_loops(value))
     if problems:
@@ -159,13 +160,19 @@ def _without_loops(value: Any) -> Any:
         return {key: _without_loops(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_loops(item) for item in value]
-    loop = _LOOP.search(value) if isinstance(value, str) else None
+    loop = _LOOP.search(value) if isinstance(value, str) and _may_loop(value) else None
     if loop is None or loop.end() - loop.start() < 24 or len(value) - loop.end() > len(loop[1]):
         return value
     kept = value[: loop.start() + len(loop[1])]
     if value[len(kept) - 1].isalnum() and value[len(kept)].isalnum() and " " in kept:
         kept = kept.rsplit(maxsplit=1)[0]  # no half words
     return kept.rstrip(" ,;:")
+
+
+def _may_loop(value: str) -> bool:
+    """Whether some stretch before the end is there twice: true of every text that ends in a loop, and seen far sooner."""
+    periods = range(3, min(120, len(value) // 4) + 1)
+    return len(value) >= 24 and any(value[-4 * n : -2 * n] == value[-3 * n : -n] for n in periods)
 
 
 def spoken(answer: str) -> str:

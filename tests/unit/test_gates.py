@@ -180,7 +180,7 @@ def event(actor: str, **more: Any) -> Event:
 
 
 def test_who_was_told_of_what_is_read_off_the_events() -> None:
-    scene = two(
+    events = (
         event("Ann", aware=("Bob",)),
         event("Bob", depth=1, cause=0),
         event("Ann"),
@@ -188,10 +188,19 @@ def test_who_was_told_of_what_is_read_off_the_events() -> None:
         event("Ann", feasible=False, reason="It is locked.", aware=None),
         event("Bob", depth=1, cause=4),
     )
-    rows = tables.actions([scene])
+    rows = [tables.actions([two(*events[:n])])[-1] for n in range(1, 7)]
     assert [row["told"] for row in rows] == [None, True, None, False, None, False]
     assert [row["reached"] for row in rows] == [1, 0, 0, 0, 0, 0]
     assert {r.expectation for r in gate.check("actions", rows).quarantined} == {"reacts_to_what_it_was_told"}
+
+
+def test_a_wave_is_looked_at_once_and_what_was_blocked_when_all_is_over() -> None:
+    locked = event("Ann", feasible=False, reason="It is locked.", aware=None)
+    second = (event("Ann"), event("Bob", depth=1, cause=1), event("Ann", depth=1, cause=1))
+    scene = two(locked, *(one.model_copy(update={"round": 1}) for one in second))
+    assert [row["where"] for row in tables.actions([scene])] == ["event 3, Bob", "event 4, Ann"]
+    assert [row["where"] for row in tables.consequences([scene])] == ["event 3, Bob", "event 4, Ann"]
+    assert [row["where"] for row in tables.actions([scene], over=True)] == ["event 1, Ann", "event 4, Ann"]
 
 
 @pytest.mark.parametrize(

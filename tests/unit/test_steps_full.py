@@ -201,6 +201,13 @@ def test_an_answer_that_ends_in_a_loop_is_cut_after_its_first_round(said: str, k
     assert parse(json.dumps({"summary": said}), schema) == {"summary": kept}
 
 
+@given(st.text("ab ", max_size=9), st.text("abc,. ", min_size=6, max_size=30), st.integers(4, 9), st.integers(0, 30))
+def test_no_loop_at_the_end_is_missed(before: str, lap: str, laps: int, more: int) -> None:
+    said = before + lap * laps + lap[:more]
+    kept = parse(json.dumps({"summary": said}), {"type": "object", "properties": {"summary": {"type": "string"}}})["summary"]
+    assert len(kept) <= len(before + lap)
+
+
 HOSTILE = (
     "{instruction} {0} {{x}} %s ${HOME} {% raw %}",
     '"}],"roles":[{"name":"Mallory"}]} \\ \\n \u0000',
