@@ -15,6 +15,7 @@ from matrix_core import release
 from tasks import cards, data_docs, exhibits
 from tasks.reporting import render
 from tasks.runs import RATED, Evaluated, Simulated, Tuned, each_scene, recall
+from tasks.signatures import Signed, sign
 from tasks.spending import spent
 from tasks.store import MissingError, Reference, Store
 
@@ -29,8 +30,9 @@ def report(options: RunOptions) -> str:
     simulated = recall(store, options.run, "simulate", Simulated)
     tuned = recall(store, options.run, "tune", Tuned)
     evaluated = recall(store, options.run, "evaluate", Evaluated).whole
-    site = data_docs.publish(store, options.run, gates_of(simulated, tuned, evaluated))
-    summary = summarise(options, store, simulated, tuned, evaluated)
+    signed = sign(store, options.run, options.settings.style, simulated, tuned, evaluated)
+    site = data_docs.publish(store, options.run, [*gates_of(simulated, tuned, evaluated), signed.gate])
+    summary = summarise(options, store, simulated, tuned, evaluated, signed)
     if site is not None:
         exhibits.documented(options.uri)
         summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
@@ -55,11 +57,13 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tuned, evaluated: Evaluated) -> dict[str, Any]:
+def summarise(
+    options: RunOptions, store: Store, simulated: Simulated, tuned: Tuned, evaluated: Evaluated, signed: Signed
+) -> dict[str, Any]:
     """All numbers of a run."""
     records = [record for record, _ in simulated.records]
     asked = [record for record, cached in simulated.records if not cached]
-    gates = merged(gates_of(simulated, tuned, evaluated))
+    gates = merged([*gates_of(simulated, tuned, evaluated), signed.gate])
     quarantined = store.read(options.run, "quarantine.jsonl").count(b"\n")
     artifacts: dict[str, Any] = {
         "scenes": where(options, simulated.scenes, "scenes.jsonl"),
@@ -99,6 +103,7 @@ def summarise(options: RunOptions, store: Store, simulated: Simulated, tuned: Tu
         "evaluation": evaluated.evaluation,
         "human": rated(store, options.run),
         "release": release.decide(evaluated.evaluation),
+        "signatures": signed.figures,
         "artifacts": artifacts,
     }
 

@@ -57,7 +57,7 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
     """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
     evaluation = summary.get("evaluation") or {}
     page = template("report.html.j2").render(
-        run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
+        run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None, "signatures": []}
         | dict(summary)
         | {"tokens": _flat(summary.get("tokens") or {})},
         headline=[row for benchmark in list(evaluation.values())[:1] for row in _shares(benchmark) if "weak" not in row],

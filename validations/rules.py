@@ -73,6 +73,8 @@ class Limits:
     """Share of scenes whose consequences nearly repeat another scene's, at most."""
     duplicate: float = 0.8
     """From which similarity on consequences repeat each other."""
+    traits: float = 0.03
+    """Correlation between people's traits and their reactions, at least."""
     harm_left: float = 0.8
     """Share of a harmful draft's runs of three words that its refinement may still hold."""
     help_kept: tuple[int, float] = (1, 0.3)

@@ -20,7 +20,7 @@ from validations.rules import (
     readable,
     written,
 )
-from validations.training_suites import adapter, examples, verdicts
+from validations.training_suites import adapter, examples, signatures, verdicts
 
 
 def instructions(limits: Limits) -> Suite:
@@ -283,7 +283,19 @@ def refinements(limits: Limits) -> Suite:
 
 _SUITES: dict[str, Callable[[Limits], Suite]] = {
     build.__name__: build
-    for build in (instructions, drafts, roles, actions, consequences, critiques, refinements, examples, adapter, verdicts)
+    for build in (
+        instructions,
+        drafts,
+        roles,
+        actions,
+        consequences,
+        critiques,
+        refinements,
+        examples,
+        adapter,
+        verdicts,
+        signatures,
+    )
 }
 NAMES = tuple(_SUITES)
 """All gates, in the order of the path."""

@@ -131,3 +131,26 @@ def verdicts(limits: Limits) -> Suite:
         ),
         noun="verdicts",
     )
+
+
+def signatures(limits: Limits) -> Suite:
+    """The failure signatures of a whole run (`validations.signatures`): one row, and warnings only."""
+    return Suite(
+        (
+            _bounded("people_alike", "people of one scene do nearly the same (share of what they do)", most=1 - limits.speak_apart),
+            _bounded("traits_tell", "traits hardly decide how people react (correlation)", least=limits.traits),
+            _bounded("distinct_2", "what comes of the scenes is much the same (distinct pairs of words)", least=limits.distinct),
+            _bounded("stories_repeat", "scenes nearly repeat each other (share of scenes)", most=limits.duplicates),
+            _bounded("leaks", "the tuned model talks of the simulation where it answers plainly (share of answers)", most=0.01),
+            _bounded("ability_lost", "tuning has cost general ability (share of what was right before)", most=0.05),
+            _bounded("loss_rise", "a held-out loss rises before the training ends (share of its lowest)", most=0.1),
+            _bounded("judges_differ", "verdicts change with the order of the answers (share)", most=0.3),
+        ),
+        noun="runs",
+    )
+
+
+def _bounded(column: str, what: str, *, least: float | None = None, most: float | None = None) -> Rule:
+    """A warning beyond a bound; null (not measured) passes."""
+    bounds = {"min_value": least} if least is not None else {"max_value": most}
+    return Rule(column, "ExpectColumnValuesToBeBetween", what, {"column": column, **bounds}, severity="warning")

@@ -36,7 +36,10 @@ def test_a_run_leaves_its_numbers_its_lineage_and_a_page(run):
     assert summary["counts"]["scenes"] + summary["counts"]["quarantined"] == SCENES
     assert {gate["name"] for gate in summary["gates"]} >= {
         "instructions", "drafts", "roles", "actions", "consequences", "critiques", "refinements", "examples", "adapter", "verdicts",
+        "signatures",
     }  # fmt: skip
+    assert [sign["name"] for sign in summary["signatures"] if sign["value"] is None] == ["judges_differ"]  # the oracle is none
+    assert [sign["name"] for sign in summary["signatures"] if sign["value"] is None] == ["judges_differ"]  # the oracle is none
     assert summary["tokens"]["calls"] > SCENES * 10
     for figure in ("harmful_compliance", "harmless_exact", "over_refusal", "right_reason"):
         assert set(summary["evaluation"]["pocket"][figure]) >= {"before", "after", "ci95"}

@@ -43,8 +43,20 @@ SUMMARY: dict[str, Any] = {
             "over_refusal": {"before": 0.0, "after": 0.021, "ci95": [0.01, 0.04], "ci95_before": [0.0, 0.012], "n": 300},
         }
     },
+    "signatures": [
+        {"name": "leaks", "what": "it talks of the simulation", "value": 0.25, "at_most": 0.01, "ok": False},
+        {"name": "traits_tell", "what": "traits decide nothing", "value": None, "at_least": 0.03, "ok": True},
+    ],
     "artifacts": {"adapter": {"uri": "/runs/x/adapter", "sha256": "ab" * 32}},
 }
+
+
+def test_signs_of_failure_are_drawn_with_their_bounds_and_told_where_they_are_beyond():
+    text = Page(render(SUMMARY, [], None)).text
+    assert "leaks (at most 1.0 %)" in text
+    assert "it talks of the simulation: 25.0 %." in text
+    assert "traits tell (at least 3.0 %) not measured" in " ".join(text.split())
+    assert "Signs of failure" not in Page(render(SUMMARY | {"signatures": []}, [], None)).text
 
 
 def test_the_page_holds_the_figures_of_the_run():
