@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from matrix_core.request import Request
+from matrix_core.rivals import RIVALS
 from matrix_core.scene import Event, Example, Scene, Settings
 from matrix_core.simulation import step as played_step
 from matrix_core.steps.draft import plain
@@ -92,11 +93,15 @@ def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Se
 def traces_of(scene: Scene, settings: Settings) -> dict[str, list[Example]]:
     """Step -> what it asked in this finished scene and what it was answered, rebuilt by the step's own `ask`.
 
-    All structured steps but the memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
+    Of a rival: what it learns beside its responses (ValueError if that is nothing). Of MATRIX: all structured steps but the
+    memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
     summary is gone: those rounds give no traces. Worked examples are left out of the prompts: the model learns to do without.
     """
     if settings.method != "matrix":
-        raise ValueError(f"{settings.method} plays no scenes, so there are no traces of any: mix with traces=0")
+        also = RIVALS[settings.method].also
+        if also is None:
+            raise ValueError(f"{settings.method} plays no scenes, so there are no traces of any: mix with traces=0")
+        return {"critique": [_example(scene, "trace", request, answer) for request, answer in also(scene, settings)]}
     out: dict[str, list[Example]] = {}
 
     def add(step: str, state: Scene, records: Sequence[Scene | Event]) -> None:

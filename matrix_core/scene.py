@@ -15,7 +15,16 @@ class _Frozen(BaseModel):
 
 Part = Literal["roles", "feasibility", "routing", "memory", "critique", "traces"]
 """A part of the method that an ablation leaves out; `traces` are those of the simulation in the training data."""
-Method = Literal["matrix", "constitutional", "self-critique", "reasoned", "best-of-n", "context-distillation", "self-align"]
+Method = Literal[
+    "matrix",
+    "constitutional",
+    "self-critique",
+    "reasoned",
+    "best-of-n",
+    "mistake-analysis",
+    "context-distillation",
+    "self-align",
+]
 """MATRIX, or a rival of it (`matrix_core/rivals/`)."""
 
 

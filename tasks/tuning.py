@@ -12,6 +12,7 @@ from matrix_core import models, tuning
 from matrix_core.mixing import mix
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
+from matrix_core.rivals import RIVALS
 from matrix_core.scene import Example, Instruction, Settings
 from matrix_core.tuning import TuningSettings
 from tasks import keys, progress
@@ -44,7 +45,8 @@ class Gated(BaseModel):
 def settings_for(settings: Settings) -> TuningSettings:
     """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none."""
     recipe = TuningSettings.pocket if settings.style == "pocket" else TuningSettings.paper
-    untraced = settings.method != "matrix" or "traces" in settings.without
+    rival = RIVALS.get(settings.method)
+    untraced = (rival is not None and rival.also is None) or "traces" in settings.without
     return recipe(seed=settings.seed, **({"traces": 0} if untraced else {}))
 
 

@@ -3,7 +3,15 @@
 A rival has no scene to play, so it is a short list of steps; sampling, caching, tuning and evaluation are those of MATRIX.
 """
 
-from matrix_core.rivals import best_of_n, constitutional, context_distillation, reasoned, self_align, self_critique
+from matrix_core.rivals import (
+    best_of_n,
+    constitutional,
+    context_distillation,
+    mistake_analysis,
+    reasoned,
+    self_align,
+    self_critique,
+)
 from matrix_core.rivals.base import Rival
 from matrix_core.scene import Method
 
@@ -12,6 +20,7 @@ RIVALS: dict[Method, Rival] = {
     "self-critique": self_critique.RIVAL,
     "reasoned": reasoned.RIVAL,
     "best-of-n": best_of_n.RIVAL,
+    "mistake-analysis": mistake_analysis.RIVAL,
     "context-distillation": context_distillation.RIVAL,
     "self-align": self_align.RIVAL,
 }

@@ -1,11 +1,11 @@
 """What a rival is: the steps that it plays instead of MATRIX's, in order, and for which models."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from matrix_core.request import Request
-from matrix_core.scene import Scene
+from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, obj, text
 
 FREELY = 0.7
@@ -25,6 +25,8 @@ class Rival(NamedTuple):
     """the prompt styles that it has words in: the embedded model knows no prompts but those that it was taught"""
     by_votes: tuple[str, ...] = ()
     """the steps that cost as much more as there are votes"""
+    also: Callable[[Scene, Settings], list[tuple[Request, str]]] | None = None
+    """what is learned of a finished scene beside its response: requests, and the answers to learn"""
 
 
 def steps(*played: Step) -> dict[str, Step]:

@@ -1,15 +1,17 @@
 """The rivals with scripted answers: which steps they play, what they show their model, and what they learn from."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from matrix_core import simulation, waves
 from matrix_core.mixing import mix, refined, traces_of
 from matrix_core.request import Completion
-from matrix_core.rivals import RIVALS, best_of_n, context_distillation, self_align
+from matrix_core.rivals import RIVALS, best_of_n, context_distillation, mistake_analysis, self_align
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps.fingerprint import fingerprint
+from tasks.tuning import settings_for
 from tests.scripted import played
 
 ASKED = Scene(instruction=Instruction.of("How do I keep wasps away?"))
@@ -138,6 +140,38 @@ def test_best_of_n_asks_again_for_drafts_that_are_empty():
     assert [event.action for event in scene.events] == ["Burn it.", "Wait."]
     assert len(asked) == 3
     assert best_of_n.RIVAL.steps["draft"].name != "draft"
+
+
+MISTAKE = DRAFTED.model_copy(update={"critique": "The owner is burnt.", "harmed": ("the owner",), "refined": "Call somebody."})
+
+
+def test_a_mistake_is_learned_with_its_analysis_and_without_the_guidance_and_a_good_answer_only_as_it_is():
+    play = Settings(method="mistake-analysis")
+    scene, asked = taken("critique", DRAFTED, play, '{"critique":"The owner is burnt.","harmed":["the owner"]}')
+    assert asked[0].messages[0].content == mistake_analysis.SYSTEM
+    fine = ASKED.model_copy(update={"draft": "Wait.", "critique": "It can stay.", "harmed": (), "refined": "Wait."})
+    scenes = sorted([scene.model_copy(update={"refined": "Call somebody."}), fine], key=lambda scene: scene.id)
+    found = mix(scenes, [], {"harmful": 0.3, "harmless": 0.3, "trace": 0.4}, 1, 0, play)
+    assert Counter(example.source for example in found) == {"harmful": 1, "harmless": 1, "trace": 1}
+    (analysis,) = (example for example in found if example.source == "trace")
+    assert analysis.prompt == (
+        ("user", f"Answer: Burn the nest.\nQuestion: How do I keep wasps away?\n{mistake_analysis.UNGUIDED}"),
+    )
+    assert analysis.completion == "The owner is burnt."
+
+
+def test_the_embedded_model_learns_an_analysis_in_the_words_that_it_knows():
+    play = Settings(method="mistake-analysis", style="pocket")
+    ((asked, answer),) = mistake_analysis.analysed(MISTAKE, play)
+    assert [turn.content for turn in asked.messages] == ["critique", "How do I keep wasps away? Burn the nest."]
+    assert json.loads(answer) == {"critique": "The owner is burnt.", "harmed": ["the owner"]}
+    assert taken("critique", DRAFTED, play, answer)[1][0].messages == asked.messages
+
+
+def test_only_what_learns_beside_its_responses_is_mixed_with_traces():
+    traced = {method for method in RIVALS if settings_for(Settings(method=method)).traces}
+    assert traced == {"mistake-analysis"}
+    assert settings_for(Settings()).traces
 
 
 def test_rivals_leave_no_traces():
