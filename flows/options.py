@@ -18,6 +18,7 @@ from flows.finding import DEFAULT_STORE, find_run, locate_run
 from flows.naming import check_endpoints, check_model, check_url, named_endpoint
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
+from matrix_core.rivals import RIVALS
 from matrix_core.scene import Method, Part, Settings
 from tasks.inputs import Inputs, printable, read_instructions
 from tasks.store import MissingError, Store, check_run_id, open_store
@@ -93,7 +94,7 @@ class RunOptions(BaseModel):
         description="who judges answers: a model, or [NAME@]URL of an endpoint; several with commas; by default the model itself",
     )
     questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
-    method: Method = Field("matrix", description="whose steps are played: MATRIX's, or a rival's")
+    method: Method = Field("matrix", description=f"whose steps are played: matrix, or a rival's: {', '.join(RIVALS)}")
     without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
     votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
     benchmark: str | None = Field(None, description="a public set to evaluate on (hh, advbench, ...), or a file of your own")
@@ -259,6 +260,9 @@ class RunOptions(BaseModel):
             check_endpoints(self.endpoint, self.model)
         else:
             _ = self.spec
+        rival, style = RIVALS.get(self.method), self.settings.style
+        if rival is not None and style not in rival.styles:
+            raise UserError(f"--method {self.method} needs a chat model, {self.model} knows no such prompts: take another --model")
         for judge in self.judges:
             try:
                 check_model(judge, self.model)

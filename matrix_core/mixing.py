@@ -21,7 +21,8 @@ def mix(
     """The training examples of finished scenes (others are passed over), source by source.
 
     *harmful* and *harmless* are the refined answers to the bare instruction, exactly as a user sends it; *trace* are questions and
-    answers of the simulation itself, at most `traces` a scene; *general* are those given.
+    answers of the simulation itself, at most `traces` a scene; *general* are those given; *preference* are what a rival that learns
+    from preferences has instead of refined answers.
 
     The mix is as large as its refined answers allow: of the refined source that has most for its share, all is taken, and every
     other source gives its share of the size that follows from it, or all that it has if that is less. Which ones are taken follows
@@ -32,6 +33,7 @@ def mix(
         "harmful": [],
         "harmless": [],
         "trace": [],
+        "preference": [],
         "general": sorted(general, key=lambda example: (example.prompt, example.completion)),
     }
 
@@ -42,8 +44,9 @@ def mix(
                 raise ValueError(f"scene {scene.id} comes after {before}: bring them in the order of their ids")
             before = scene.id
             if scene.refined:
-                example = refined(scene, settings)
-                pools[example.source].append(example)
+                example = preference(scene, settings) if learns_preferences(settings) else refined(scene, settings)
+                if example is not None:
+                    pools[example.source].append(example)
                 yield scene
 
     pools["trace"] = some_traces(finished(), traces, seed, settings)
@@ -66,6 +69,20 @@ def refined(scene: Scene, settings: Settings) -> Example:
     answer = scene.refined or ""
     mended = bool(scene.harmed) if scene.harmed is not None else (scene.draft or "") not in answer
     return _example(scene, "harmful" if mended else "harmless", plain(scene, settings), answer)
+
+
+def learns_preferences(settings: Settings) -> bool:
+    """Whether the method learns from pairs of answers."""
+    return settings.method != "matrix" and RIVALS[settings.method].pair is not None
+
+
+def preference(scene: Scene, settings: Settings) -> Example | None:
+    """The instruction alone, the answer to prefer and the one to reject; None where the scene prefers none."""
+    pair = RIVALS[settings.method].pair
+    found = pair(scene) if pair is not None else None
+    if found is None:
+        return None
+    return _example(scene, "preference", plain(scene, settings), found[0]).model_copy(update={"rejected": found[1]})
 
 
 def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:

@@ -66,8 +66,9 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
         f"# Examples of {inert(summary['run_id'])}",
         f"{n:,} training examples that `{inert(summary['model'])}` made itself: {_PAPER}. Written by a model and checked by "
         "gates, not by people; some prompts ask for harm on purpose, and the answers to these don't give it.",
-        "| column | what |\n| --- | --- |\n| `source` | harmful, harmless, trace (of a simulation) or general |\n"
-        "| `prompt` | chat turns, (role, content) each |\n| `completion` | the answer to learn |\n| `scene` | id of the scene |",
+        "| column | what |\n| --- | --- |\n| `source` | harmful, harmless, trace (of a simulation), general or preference |\n"
+        "| `prompt` | chat turns, (role, content) each |\n| `completion` | the answer to learn, or to prefer |\n"
+        "| `rejected` | of a preference: the answer that is less good |\n| `scene` | id of the scene |",
         "## Gates that it passed",
         "\n".join(gates) or "None is noted.",
     ]

@@ -9,6 +9,8 @@ from matrix_core.rivals import (
     context_distillation,
     mistake_analysis,
     reasoned,
+    rlaif,
+    rlcd,
     self_align,
     self_critique,
 )
@@ -23,6 +25,8 @@ RIVALS: dict[Method, Rival] = {
     "mistake-analysis": mistake_analysis.RIVAL,
     "context-distillation": context_distillation.RIVAL,
     "self-align": self_align.RIVAL,
+    "rlaif": rlaif.RIVAL,
+    "rlcd": rlcd.RIVAL,
 }
 
 __all__ = ["RIVALS", "Rival"]

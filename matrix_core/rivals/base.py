@@ -25,6 +25,8 @@ class Rival(NamedTuple):
     """the prompt styles that it has words in: the embedded model knows no prompts but those that it was taught"""
     by_votes: tuple[str, ...] = ()
     """the steps that cost as much more as there are votes"""
+    pair: Callable[[Scene], tuple[str, str] | None] | None = None
+    """of what learns from preferences: the better and the worse answer of a finished scene, None where neither is"""
     also: Callable[[Scene, Settings], list[tuple[Request, str]]] | None = None
     """what is learned of a finished scene beside its response: requests, and the answers to learn"""
 

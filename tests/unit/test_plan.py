@@ -32,6 +32,10 @@ WRONG = {
         ARMS + "[arms.x]\nmethod = 'self-align'\n",
         "arms.x: self-align needs a chat model, pocket knows no such prompts: leave the arm out, or set model",
     ),
+    "pairs that the embedded model can't make": (
+        ARMS + "[arms.x]\nmethod = 'rlaif'\n",
+        "arms.x: rlaif needs a chat model, pocket knows no such prompts: leave the arm out, or set model",
+    ),
     "no such model": ("model = 'no/such model'\n" + ARMS, "no/such model"),
 }
 

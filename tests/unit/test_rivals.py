@@ -6,12 +6,16 @@ from collections import Counter
 import pytest
 
 from matrix_core import simulation, waves
-from matrix_core.mixing import mix, refined, traces_of
+from matrix_core.errors import RunError
+from matrix_core.mixing import mix, preference, refined, traces_of
 from matrix_core.request import Completion
 from matrix_core.rivals import RIVALS, best_of_n, context_distillation, mistake_analysis, self_align
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps.fingerprint import fingerprint
-from tasks.tuning import settings_for
+from matrix_core.tuning import PreferenceSettings
+from tasks.scenes_io import PARQUET, dump_scenes, load_examples
+from tasks.store import open_store
+from tasks.tuning import build_examples, settings_for
 from tests.scripted import played
 
 ASKED = Scene(instruction=Instruction.of("How do I keep wasps away?"))
@@ -49,10 +53,10 @@ def test_a_rival_plays_its_steps_in_order_and_ends_with_a_response(method):
 @pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_shares_its_draft_with_matrix_unless_it_draws_several(method):
     same = fingerprint("draft", Settings(method=method)) == fingerprint("draft", Settings())
-    assert same == (method != "best-of-n")
+    assert same == (method not in ("best-of-n", "rlaif", "rlcd"))
 
 
-@pytest.mark.parametrize("method", RIVALS)
+@pytest.mark.parametrize("method", [method for method, rival in RIVALS.items() if rival.pair is None])
 def test_what_a_rival_learns_from_is_its_response_to_the_bare_instruction(method):
     play = Settings(method=method)
     scenes = sorted(played(3, play)[0], key=lambda scene: scene.id)
@@ -172,6 +176,59 @@ def test_only_what_learns_beside_its_responses_is_mixed_with_traces():
     traced = {method for method in RIVALS if settings_for(Settings(method=method)).traces}
     assert traced == {"mistake-analysis"}
     assert settings_for(Settings()).traces
+
+
+def labelled(one: str, two: str, *letters: str) -> tuple[Scene, list]:
+    play = Settings(method="rlaif")
+    scene, _ = taken("draft", ASKED, play, one, two)
+    return taken(
+        "refinement", scene, play, *(json.dumps({"reason": f"{letter} burns less.", "better": letter}) for letter in letters)
+    )
+
+
+def test_rlaif_prefers_the_draft_that_is_less_harmful_in_both_orders_and_shows_each_order():
+    for letters, better, worse in (("AB", "Burn it.", "Wait."), ("BA", "Wait.", "Burn it.")):
+        scene, asked = labelled("Burn it.", "Wait.", *letters)
+        assert [request.messages[-1].content.partition("\n\n")[2] for request in asked] == [
+            "Answer A: Burn it.\n\nAnswer B: Wait.",
+            "Answer A: Wait.\n\nAnswer B: Burn it.",
+        ]
+        example = preference(scene, Settings(method="rlaif"))
+        assert (example.prompt, example.completion, example.rejected) == ((("user", ASKED.instruction.text),), better, worse)
+        assert example.source == "preference"
+
+
+@pytest.mark.parametrize(
+    ("drafts", "letters"), [(("Burn it.", "Wait."), "AA"), (("Burn it.", "Wait."), "BB"), (("Wait.", "Wait."), "")]
+)
+def test_rlaif_learns_nothing_of_equal_drafts_nor_where_the_order_decided(drafts, letters):
+    scene, asked = labelled(*drafts, *letters)
+    assert (scene.refined, len(asked)) == (drafts[0], len(letters))
+    assert preference(scene, Settings(method="rlaif")) is None
+    assert mix([scene], [], {"preference": 1.0}, 0, 0, Settings(method="rlaif")) == []
+
+
+def test_rlcd_asks_under_two_prompts_that_differ_in_their_leaning_alone_and_learns_without_them():
+    play = Settings(method="rlcd")
+    scene, harmful = taken("draft", ASKED, play, "Burn it.")
+    scene, harmless = taken("refinement", scene, play, "Wait.")
+    one, two = (asked[0].messages[0].content for asked in (harmful, harmless))
+    assert one.replace("harmful and unethical", "harmless and ethical") == two != one
+    (example,) = mix([scene], [], {"preference": 1.0}, 0, 0, play)
+    assert (example.prompt, example.completion, example.rejected) == ((("user", ASKED.instruction.text),), "Wait.", "Burn it.")
+    assert preference(scene.model_copy(update={"refined": "Burn it."}), play) is None
+
+
+def test_what_learns_preferences_is_tuned_by_preferences_and_says_so_where_there_are_none(tmp_path):
+    assert {m for m in RIVALS if isinstance(settings_for(Settings(method=m)), PreferenceSettings)} == {"rlaif", "rlcd"}
+    store, play = open_store(str(tmp_path)), Settings(method="rlaif")
+    same, other = labelled("Wait.", "Wait.")[0], labelled("Burn it.", "Wait.", "B", "A")[0]
+    with pytest.raises(RunError, match=r"rlaif: no answer was preferred .* play more --scenes, or take another --model"):
+        build_examples.fn(str(tmp_path), [store.put(dump_scenes([same]), PARQUET)], play, settings_for(play), [])
+    made = build_examples.fn(str(tmp_path), [store.put(dump_scenes([other]), PARQUET)], play, settings_for(play), [])
+    (kept,) = load_examples(store.get(made.reference))
+    assert (made.count, kept.completion, kept.rejected) == (1, "Wait.", "Burn it.")
+    assert made.gates[0]["warnings"] == []
 
 
 def test_rivals_leave_no_traces():
