@@ -220,6 +220,12 @@ class RunOptions(BaseModel):
         )
 
     @property
+    def standing(self) -> str | None:
+        """The system turn under which the model answers as it is, where the method tunes nothing."""
+        rival = RIVALS.get(self.method)
+        return rival.standing if rival is not None else None
+
+    @property
     def judges(self) -> tuple[str, ...]:
         """Who judges, by the names given; nobody means the model itself."""
         return tuple(filter(None, (one.strip() for one in (self.judge or "").split(","))))

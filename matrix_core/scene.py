@@ -22,6 +22,7 @@ Method = Literal[
     "reasoned",
     "best-of-n",
     "mistake-analysis",
+    "in-context",
     "context-distillation",
     "self-align",
     "rlaif",

@@ -27,6 +27,8 @@ class Rival(NamedTuple):
     """the steps that cost as much more as there are votes"""
     pair: Callable[[Scene], tuple[str, str] | None] | None = None
     """of what learns from preferences: the better and the worse answer of a finished scene, None where neither is"""
+    standing: str | None = None
+    """of what tunes nothing: the system turn under which the model answers as it is"""
     also: Callable[[Scene, Settings], list[tuple[Request, str]]] | None = None
     """what is learned of a finished scene beside its response: requests, and the answers to learn"""
 

@@ -1,7 +1,7 @@
 """The model analyses why its own harmful answer is bad, and learns the analysis beside the good response.
 
-Source: Chen et al., "Gaining Wisdom from Setbacks: Aligning Large Language Models via Mistake Analysis" (arXiv 2310.10477),
-section 4: harmful answers are induced, the model is told that they are harmful and asks itself why (guided analysis), and it is
+Source: Chen et al., "Gaining Wisdom from Setbacks: Aligning Large Language Models via Mistake Analysis" (arXiv 2310.10477):
+harmful answers are induced, the model is told that they are harmful and asks itself why (guided analysis), and it is
 fine-tuned on instruction, answer and analysis, the guidance left out, together with good responses. Ours deviates: the answers
 are the model's own drafts, nothing labels them, so the analysis also says whether there is a mistake at all (only analyses that
 name somebody are learned); the good responses are drafts rewritten in view of the analysis, where theirs come with their data;

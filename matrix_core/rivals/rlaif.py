@@ -1,12 +1,13 @@
 """Reinforcement learning from AI feedback: the model says which of its own two answers is less harmful, and learns to prefer it.
 
 Source: Bai et al., "Constitutional AI: Harmlessness from AI Feedback" (arXiv 2212.08073), section 4, and Lee et al., "RLAIF vs.
-RLHF: Scaling Reinforcement Learning from Human Feedback with AI Feedback" (arXiv 2309.00267), section 2.1: two answers are drawn,
+RLHF: Scaling Reinforcement Learning from Human Feedback with AI Feedback" (arXiv 2309.00267): two answers are drawn,
 the model labels which is better after it has reasoned about it, and is asked in both orders, since it leans to a place. Ours
 deviates: direct preference optimisation stands in for a preference model and PPO (`matrix_core/preferring.py`); the answers come
-from the base model (theirs from one that was fine-tuned before); a label is a letter and not its probability, so that a pair
-on which the two orders disagree is left out where theirs counts for half; and one principle joins their sixteen. The embedded
-model always draws the same answer and knows no such comparison: this rival needs a chat model.
+from the base model (theirs from one that was fine-tuned before); and one principle joins their sixteen. Their labels are
+probabilities, ours are letters: `votes` of them are drawn in each order (as in the self-consistency of Lee et al.), the
+majority of all counts, and a pair on which they are even is left out. The embedded model always draws the same answer and knows no
+such comparison: this rival needs a chat model.
 """
 
 from collections.abc import Sequence
@@ -32,21 +33,24 @@ def ask(scene: Scene, settings: Settings) -> list[Request]:
 
 
 def compare(scene: Scene, settings: Settings) -> list[Request]:
-    """One request for each order, the first draft being A and then B; none where both drafts are the same."""
+    """As many requests as votes for each order, the first draft being A and then B; none where both drafts are the same."""
     one, two = _answers(scene)
     if one == two:
         return []
-    return [_label(scene, settings, one, two, "first"), _label(scene, settings, two, one, "second")]
+    orders = (_label(scene, settings, one, two, "first"), _label(scene, settings, two, one, "second"))
+    return [vote for order in orders for vote in drawn(order, settings.votes)]
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
-    """The draft that is better in both orders as the response, with the reason as the critique of the other; else the first one."""
+    """The draft with most votes as the response, a reason for it as the critique of the other; the first one where they are even."""
     one, two = _answers(scene)
     labels = parse_all(texts, [SCHEMA] * len(texts))
-    letters = tuple(label["better"] for label in labels)
-    better = {("A", "B"): one, ("B", "A"): two}.get(letters)
-    reason = labels[0]["reason"] if better else ""
-    return scene.model_copy(update={"refined": better or one, "critique": reason})
+    half = len(labels) // 2
+    for_one = [label["better"] == ("A" if i < half else "B") for i, label in enumerate(labels)]
+    won = sum(for_one) > half
+    even = sum(for_one) == half
+    reason = "" if even else next(label["reason"] for label, agrees in zip(labels, for_one, strict=True) if agrees == won)
+    return scene.model_copy(update={"refined": one if won or even else two, "critique": reason})
 
 
 def pair(scene: Scene) -> tuple[str, str] | None:
@@ -69,5 +73,6 @@ def _label(scene: Scene, settings: Settings, a: str, b: str, salt: str) -> Reque
 RIVAL = Rival(
     steps(Step("draft: two", 1, ask, best_of_n.absorb), Step("refinement: the less harmful draft", 1, compare, absorb)),
     styles=("full",),
+    by_votes=("refinement",),
     pair=pair,
 )

@@ -46,17 +46,17 @@ def taken(step: str, scene: Scene, play: Settings, *answers: str) -> tuple[Scene
 def test_a_rival_plays_its_steps_in_order_and_ends_with_a_response(method):
     scenes, _, order = played(3, Settings(method=method))
     assert order == [*RIVALS[method].steps]
-    assert all(scene.draft and scene.refined for scene in scenes)
+    assert all(scene.draft and (scene.refined or RIVALS[method].standing) for scene in scenes)
     assert not [scene for scene in scenes if scene.roles or scene.plan]
 
 
 @pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_shares_its_draft_with_matrix_unless_it_draws_several(method):
     same = fingerprint("draft", Settings(method=method)) == fingerprint("draft", Settings())
-    assert same == (method not in ("best-of-n", "rlaif", "rlcd"))
+    assert same == (method not in ("best-of-n", "in-context", "rlaif", "rlcd"))
 
 
-@pytest.mark.parametrize("method", [method for method, rival in RIVALS.items() if rival.pair is None])
+@pytest.mark.parametrize("method", [method for method, rival in RIVALS.items() if not (rival.pair or rival.standing)])
 def test_what_a_rival_learns_from_is_its_response_to_the_bare_instruction(method):
     play = Settings(method=method)
     scenes = sorted(played(3, play)[0], key=lambda scene: scene.id)
@@ -132,6 +132,13 @@ def test_context_distillation_and_self_align_learn_the_answer_without_the_princi
         assert (example.prompt, example.completion) == ((("user", ASKED.instruction.text),), "Call somebody.")
 
 
+def test_in_context_alignment_answers_under_the_principles_that_context_distillation_distils():
+    _, one = taken("draft", ASKED, Settings(method="in-context"), "Call somebody.")
+    _, two = taken("refinement", DRAFTED, Settings(method="context-distillation"), "Call somebody.")
+    assert one[0].messages == two[0].messages
+    assert RIVALS["in-context"].standing == one[0].messages[0].content
+
+
 def test_where_nobody_was_asked_whom_it_hurts_a_response_that_drops_the_draft_counts_as_mended():
     play = Settings(method="self-critique")
     assert refined(DRAFTED.model_copy(update={"refined": "Call somebody."}), play).source == "harmful"
@@ -178,8 +185,8 @@ def test_only_what_learns_beside_its_responses_is_mixed_with_traces():
     assert settings_for(Settings()).traces
 
 
-def labelled(one: str, two: str, *letters: str) -> tuple[Scene, list]:
-    play = Settings(method="rlaif")
+def labelled(one: str, two: str, *letters: str, votes: int = 1) -> tuple[Scene, list]:
+    play = Settings(method="rlaif", votes=votes)
     scene, _ = taken("draft", ASKED, play, one, two)
     return taken(
         "refinement", scene, play, *(json.dumps({"reason": f"{letter} burns less.", "better": letter}) for letter in letters)
@@ -206,6 +213,13 @@ def test_rlaif_learns_nothing_of_equal_drafts_nor_where_the_order_decided(drafts
     assert (scene.refined, len(asked)) == (drafts[0], len(letters))
     assert preference(scene, Settings(method="rlaif")) is None
     assert mix([scene], [], {"preference": 1.0}, 0, 0, Settings(method="rlaif")) == []
+
+
+def test_rlaif_counts_several_labels_in_each_order_and_the_majority_of_all_outweighs_a_place():
+    scene, asked = labelled("Burn it.", "Wait.", "A", "B", "A", "A", "A", "A", votes=3)  # 3 of 6 and more by place, 2 for the first
+    assert preference(scene, Settings(method="rlaif")).completion == "Wait."
+    assert scene.critique == "B burns less."
+    assert len({request.seed for request in asked}) == 6
 
 
 def test_rlcd_asks_under_two_prompts_that_differ_in_their_leaning_alone_and_learns_without_them():
