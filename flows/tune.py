@@ -27,7 +27,7 @@ def tune(options: RunOptions) -> None:
         _kept(options, store, _nothing(store))
         return
     simulated = recall(store, options.run, "simulate", Simulated)
-    recipe = settings_for(settings)
+    recipe = settings_for(settings, options.shares)
     held_out = sorted(instruction.id for instruction in simulated.held_out)
     refresh = options.refresh
     made = call(build_examples, store.uri, store.uri, simulated.shards, settings, recipe, held_out, refresh=refresh == "examples")

@@ -7,7 +7,7 @@ itself stands in `training.py` and `preferring.py`, which are imported when it s
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -21,6 +21,8 @@ from matrix_core.scene import Example
 
 Source = Literal["harmful", "harmless", "trace", "general", "preference"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+Mixed = Literal["harmful", "harmless", "trace", "general"]
+"""The sources that supervised training mixes."""
 
 Progress = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, mean training loss since the last call)."""
@@ -80,9 +82,14 @@ class TuningSettings(_Frozen):
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Self:
-        if min(self.shares.values(), default=0.0) < 0 or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
-            raise ValueError(f"the shares must be 0 or more and add up to 1, not {self.shares}")
+        check_shares(self.shares)
         return self
+
+
+def check_shares(shares: Mapping[Any, float]) -> None:
+    """ValueError for shares that make up no whole."""
+    if min(shares.values(), default=0.0) < 0 or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
+        raise ValueError(f"the shares must be 0 or more and add up to 1, not {dict(shares)}")
 
 
 class PreferenceSettings(TuningSettings):

@@ -1,6 +1,7 @@
 """Refined scenes become training examples, and examples an adapter: two cached tasks, each with its gate."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
 from matrix_core.rivals import RIVALS
 from matrix_core.scene import Example, Instruction, Settings
-from matrix_core.tuning import PreferenceSettings, TuningSettings
+from matrix_core.tuning import Mixed, PreferenceSettings, TuningSettings
 from tasks import keys, progress
 from tasks.gating import passed
 from tasks.play import rejection
@@ -43,17 +44,18 @@ class Gated(BaseModel):
     quarantine: Reference | None = None
 
 
-def settings_for(settings: Settings) -> TuningSettings:
+def settings_for(settings: Settings, shares: Mapping[Mixed, float] | None = None) -> TuningSettings:
     """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none.
 
-    A method that learns from preferences has the recipe of these.
+    A method that learns from preferences has the recipe of these. `shares`: another mix than the recipe's.
     """
     if learns_preferences(settings):
         return (PreferenceSettings.pocket if settings.style == "pocket" else PreferenceSettings.paper)(seed=settings.seed)
     recipe = TuningSettings.pocket if settings.style == "pocket" else TuningSettings.paper
     rival = RIVALS.get(settings.method)
     untraced = (rival is not None and rival.also is None) or "traces" in settings.without
-    return recipe(seed=settings.seed, **({"traces": 0} if untraced else {}))
+    changes = ({"traces": 0} if untraced else {}) | ({"shares": dict(shares)} if shares is not None else {})
+    return recipe(seed=settings.seed, **changes)
 
 
 def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:

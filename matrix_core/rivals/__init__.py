@@ -31,4 +31,11 @@ RIVALS: dict[Method, Rival] = {
     "rlcd": rlcd.RIVAL,
 }
 
-__all__ = ["RIVALS", "Rival"]
+
+def mixes(method: Method) -> bool:
+    """Whether a method is tuned on a mix of sources: one that learns from preferences, or tunes nothing, is not."""
+    rival = RIVALS.get(method)
+    return rival is None or (rival.pair is None and rival.standing is None)
+
+
+__all__ = ["RIVALS", "Rival", "mixes"]

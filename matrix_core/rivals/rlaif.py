@@ -42,7 +42,7 @@ def compare(scene: Scene, settings: Settings) -> list[Request]:
 
 
 def absorb(scene: Scene, texts: Sequence[str], settings: Settings) -> Scene:
-    """The draft with most votes as the response, a reason for it as the critique of the other; the first one where they are even."""
+    """The draft with most votes as the response, a reason for it as the critique of the other; of even ones the first."""
     one, two = _answers(scene)
     labels = parse_all(texts, [SCHEMA] * len(texts))
     half = len(labels) // 2

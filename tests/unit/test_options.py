@@ -60,6 +60,18 @@ def test_a_rival_that_has_no_words_for_the_embedded_model_is_refused_before_anyt
     assert not (tmp_path / "store").exists()
 
 
+def test_shares_are_kept_with_the_run_and_refused_where_nothing_is_mixed(given):
+    shares = {"harmful": 0.25, "harmless": 0.25, "trace": 0.25, "general": 0.25}
+    options = RunOptions.of(**given, shares=shares)
+    options.prepare()
+    assert RunOptions.of_run(options.run, given["store"]).shares == shares
+    for method in ("rlaif", "in-context"):
+        with pytest.raises(UserError, match=f"--shares: {method} mixes no sources"):
+            RunOptions.of(**given, method=method, shares=shares)
+    with pytest.raises(UserError, match=r"--shares .*add up to 1"):
+        RunOptions.of(**given, shares={"harmful": 0.5})
+
+
 def test_a_method_that_there_is_not_is_told_with_those_that_there_are(given, capsys):
     assert main(["run", "--method", "ppo", "--store", given["store"]]) == 2
     err = capsys.readouterr().err
