@@ -36,9 +36,8 @@ def model_card(summary: Mapping[str, Any]) -> str:
     lines = [
         f"# {inert(summary['run_id'])}",
         _release(summary.get("release") or {}),
-        f"A LoRA adapter for `{inert(summary['model'])}`, aligned by social scene simulation: {_PAPER}. The model played out the "
-        f"consequences of its own answers, criticised and rewrote them, and was fine-tuned on {counts['examples']:,} examples from "
-        f"{counts['scenes']:,} scenes.",
+        f"A LoRA adapter for `{inert(summary['model'])}`, {_aligned(summary)} It was fine-tuned on {counts['examples']:,} examples "
+        f"from {counts['scenes']:,} scenes.",
         "```python\n"
         "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
         f"base = AutoModelForCausalLM.from_pretrained({summary['model']!r})\n"
@@ -73,6 +72,17 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
         "\n".join(gates) or "None is noted.",
     ]
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n"
+
+
+def _aligned(summary: Mapping[str, Any]) -> str:
+    """How: by MATRIX, or by a rival that it is compared with."""
+    method = (summary.get("settings") or {}).get("method", "matrix")
+    if method != "matrix":
+        return f"aligned by {inert(method)}, one of the rivals that MATRIX is compared with: {_PAPER}."
+    return (
+        f"aligned by social scene simulation: {_PAPER}. The model played out the consequences of its own answers, criticised and "
+        "rewrote them."
+    )
 
 
 def _release(release: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rivals that need a chat model, from the command line to the summary: the server is real, its model makes words up."""
+"""Rivals that need a chat model, from the command line to the figures: the server is real, its model makes words up."""
 
 import json
 from pathlib import Path

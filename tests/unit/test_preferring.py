@@ -13,7 +13,11 @@ from matrix_core.preferring import COLUMNS, pairs
 from matrix_core.scene import Example
 from matrix_core.training import tokenize
 from matrix_core.tuning import PreferenceSettings, TuningSettings, check_adapter, tune
-from tasks.tuning import _adapter_parts
+from tasks.engines import Model, engine
+from tasks.runs import publish_adapter
+from tasks.scenes_io import PARQUET, dump_examples
+from tasks.store import open_store
+from tasks.tuning import _adapter_parts, fine_tune
 from validations import gate, tables
 
 QUICK = PreferenceSettings.pocket(epochs=2, batch_size=8, held_out=0.2, max_length=256)
@@ -62,10 +66,14 @@ def test_the_margin_rises_the_held_out_loss_falls_from_that_of_a_coin_and_the_ad
     checked = check_adapter(spec, tmp_path / "one", result)
     assert gate.check("adapter", [tables.adapter(checked)], style="pocket").passed
 
-    again = tune(spec, preferences()[::-1], QUICK, tmp_path / "two")
-    assert again == result.model_copy(update={"seconds": again.seconds})
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+def test_the_same_pairs_and_seed_give_the_same_bytes_in_any_order_and_every_setting_counts(spec, tmp_path):
+    few, once = preferences(12), QUICK.model_copy(update={"epochs": 1})
+    tune(spec, few, once, tmp_path / "one")
+    tune(spec, few[::-1], once, tmp_path / "two")
+    tune(spec, few, once.model_copy(update={"beta": 0.5}), tmp_path / "three")
+    one, two, three = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("one", "two", "three"))
+    assert one == two != three
 
 
 def test_both_answers_are_seen_as_an_engine_renders_them_and_special_tokens_in_them_are_text(spec):
@@ -94,3 +102,15 @@ def test_what_is_learned_and_how_far_it_may_part_from_the_base_decides_the_adapt
     assert {*preferring} - {*supervised} == {"loss", "beta"}
     with pytest.raises(ValidationError, match="beta"):
         PreferenceSettings(beta=0.0)
+
+
+def test_the_task_learns_from_pairs_in_the_store_and_leaves_an_adapter_where_any_other_lies(tmp_path):
+    store = open_store(str(tmp_path))
+    examples = store.put(dump_examples(preferences(12)), PARQUET)
+    made = fine_tune.fn(str(tmp_path), "pocket", examples, QUICK.model_copy(update={"epochs": 1}), "pocket")
+    assert [gate["passed"] for gate in made.gates] == [True]
+    assert made.result["margins"]
+    publish_adapter(store, "run", made.reference)
+    answered = engine(Model(name="pocket", adapter=made.reference, store=str(tmp_path))).fingerprint
+    assert answered != engine(Model(name="pocket")).fingerprint
+    assert models.load_tuned(models.resolve("pocket"), tmp_path / "runs" / "run" / "adapter")
