@@ -24,7 +24,7 @@ from tasks.benchmarks import (
 )
 from tasks.calling import call
 from tasks.engines import Model, engine
-from tasks.runs import Done, put_json
+from tasks.runs import Done, Tuned, put_json
 from tasks.spending import metered
 from tasks.store import Reference, Store, open_store
 from tasks.tuning import Gated
@@ -104,6 +104,18 @@ class Contest:
             self.calls[name] += 0 if cached else asked.get(name, 0)
         reference: Reference = given.reference
         return reference
+
+
+def aligned(options: RunOptions, tuned: Tuned) -> Model | None:
+    """What the run has made of its model: the tuned one, or the model as it is under a system prompt.
+
+    None where it has examples and no adapter: a model that is only known as an endpoint.
+    """
+    if options.standing is not None:
+        return Model(name=options.model, endpoints=options.endpoint, standing=options.standing)
+    if tuned.adapter is None:
+        return None
+    return Model(name=options.model, adapter=tuned.adapter, store=options.store)
 
 
 def lost_some(judged: Gated) -> bool:

@@ -64,6 +64,8 @@ _Against = Annotated[
     typer.Option("--model", metavar="NAME", show_default=False, help=str(RunOptions.model_fields["against"].description)),
 ]
 _Questions = Annotated[str | None, _option("questions", "N")]
+_Method = Annotated[str | None, _option("method", "NAME")]
+_Votes = Annotated[str | None, _option("votes", "N")]
 _Refresh = Annotated[str | None, _option("refresh", "STEP")]
 _Price = Annotated[str | None, _option("price", "PROMPT,COMPLETION")]
 _MaxCost = Annotated[str | None, _option("max_cost", "USD")]
@@ -88,6 +90,8 @@ def _starting(stage: str) -> Callable[..., None]:
         run_id: _RunId = None,
         judge: _Judge = None,
         questions: _Questions = None,
+        method: _Method = None,
+        votes: _Votes = None,
         refresh: _Refresh = None,
         price: _Price = None,
         max_cost: _MaxCost = None,
@@ -107,6 +111,8 @@ def _starting(stage: str) -> Callable[..., None]:
             "run_id": run_id,
             "judge": judge,
             "questions": questions,
+            "method": method,
+            "votes": votes,
             "refresh": refresh,
             "price": price,
             "max_cost": max_cost,

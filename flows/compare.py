@@ -7,17 +7,17 @@ from typing import Any
 
 from prefect import flow
 
-from flows.benchmark import Contest, judges_of, not_embedded, remote_or_local
+from flows.benchmark import Contest, aligned, judges_of, not_embedded, remote_or_local
 from flows.finding import locate_run
 from flows.naming import check_model
-from flows.options import FILE, RunOptions
+from flows.options import RunOptions
 from matrix_core import significance
 from matrix_core.errors import UserError
 from tasks import progress
 from tasks.benchmarks import draw
 from tasks.engines import Model
 from tasks.runs import Tuned, recall
-from tasks.store import MissingError, Store, check_run_id, open_store
+from tasks.store import Store, check_run_id, open_store
 
 
 @flow(name="compare", flow_run_name="compare {options.benchmark}")
@@ -73,13 +73,10 @@ def _tuned(text: str, store: Store) -> Model:
     uri, run_id = locate_run(text, None if "/runs/" in text else store.uri)
     opened = open_store(uri, writable=False)
     tuned = recall(opened, run_id, "tune", Tuned)
-    if tuned.adapter is None:
+    made = aligned(RunOptions.of_run(run_id, uri), tuned)
+    if made is None:
         raise UserError(f"run {run_id} has no adapter: name its model's endpoint as NAME@URL instead")
-    try:
-        name = json.loads(opened.read(run_id, FILE))["options"]["model"]
-    except (MissingError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"run {run_id} in {uri} has no readable {FILE}") from error
-    return Model(name=name, adapter=tuned.adapter, store=uri)
+    return made
 
 
 def _adapter(folder: Path, store: Store) -> Model:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 
-from flows.benchmark import Contest, judged_by_itself, judges_of, lost_some, not_embedded, remote_or_local
+from flows.benchmark import Contest, aligned, judged_by_itself, judges_of, lost_some, not_embedded, remote_or_local
 from flows.options import RunOptions
 from flows.stages import showing_failed_gates
 from matrix_core import comparison, statistics
@@ -58,7 +58,7 @@ def evaluate(options: RunOptions) -> None:
     if options.benchmark == "pocket" and asker.settings.style != "pocket":
         raise UserError("--benchmark pocket is the embedded model's own: this run has another model")
     with progress.stage("evaluate", total=1):
-        if tuned.adapter is None:
+        if aligned(options, tuned) is None:
             done = Evaluated(evaluation={}, gates=[], calls={}, steps=[], seconds=0)
         elif asker.settings.style == "pocket":
             asker.learned = learned(store, tuned.examples)
@@ -82,10 +82,11 @@ class Asker:
     """Both models of a run, asked the same questions; counts what was asked."""
 
     def __init__(self, options: RunOptions, tuned: Tuned) -> None:
+        self.options = options
         self.store = options.store
         self.settings = options.settings
-        self.base = Model(name=options.model)
-        self.tuned = Model(name=options.model, adapter=tuned.adapter, store=options.store)
+        self.base = Model(name=options.model, endpoints=options.endpoint)
+        self.tuned = aligned(options, tuned) or self.base
         self.refresh = options.refresh
         self.limit = options.questions or EVALUATED
         self.calls = {"calls": 0, "prompt": 0, "completion": 0, "cached_calls": 0}
@@ -101,7 +102,8 @@ class Asker:
         return Answers(load_answers(self.store, kept[0]), load_answers(self.store, kept[1]), kept)
 
     def _ask(self, model: Model, questions: list[str]) -> Reference:
-        given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh == "answers")
+        with metered(open_store(self.store), self.options.run, engine(model), self.options.budget):
+            given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh == "answers")
         self.note("answers", given, cached)
         reference: Reference = given.reference
         return reference
@@ -172,12 +174,11 @@ def _pocket(asker: Asker) -> Evaluated:
 
 def _benchmark(options: RunOptions, store: Store, tuned: Tuned) -> Evaluated:
     """The run's tuned model against its base, or another model, on a public set."""
-    if tuned.adapter is None:
+    made = aligned(options, tuned)
+    if made is None:
         raise UserError(f"run {options.run} has no adapter to evaluate: compare endpoints with matrix-align compare")
-    models = (
-        remote_or_local(options.against) if options.against else Model(name=options.model),
-        Model(name=options.model, adapter=tuned.adapter, store=options.store),
-    )
+    against = remote_or_local(options.against) if options.against else Model(name=options.model, endpoints=options.endpoint)
+    models = (against, made)
     judges = judges_of(options, models[0])
     not_embedded((*models, *judges.values()))
     sample = draw(store, str(options.benchmark), options.data, options.questions, options.seed)

@@ -18,7 +18,9 @@ from flows.finding import DEFAULT_STORE, find_run, locate_run
 from flows.naming import check_endpoints, check_model, check_url, named_endpoint
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
+from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part, Settings
+from matrix_core.tuning import Mixed, check_shares
 from tasks.inputs import Inputs, printable, read_instructions
 from tasks.store import MissingError, Store, check_run_id, open_store
 
@@ -46,6 +48,7 @@ HINTS = {
 }
 
 _Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Refreshable = Literal[
     "instructions",
@@ -93,9 +96,13 @@ class RunOptions(BaseModel):
         description="who judges answers: a model, or [NAME@]URL of an endpoint; several with commas; by default the model itself",
     )
     questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
-    method: Method = Field("matrix", description="whose steps are played: MATRIX's, or a rival's")
+    method: Method = Field("matrix", description=f"whose steps are played: matrix, or a rival's: {', '.join(RIVALS)}")
     without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
     votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
+    shares: dict[Mixed, _Share] | None = Field(
+        None,
+        description="what part of the examples each source (harmful, harmless, trace, general) makes up; default: the recipe's",
+    )
     benchmark: str | None = Field(None, description="a public set to evaluate on (hh, advbench, ...), or a file of your own")
     data: str | None = Field(None, description="the benchmark's file, as it is published; by default from the hub")
     against: str | None = Field(
@@ -158,6 +165,13 @@ class RunOptions(BaseModel):
                 check_url(named_endpoint(one)[1])
         return judge
 
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: dict[Mixed, float] | None) -> dict[Mixed, float] | None:
+        if shares is not None:
+            check_shares(shares)
+        return shares
+
     @field_validator("run_id")
     @classmethod
     def _run_id(cls, run_id: str | None) -> str | None:
@@ -169,6 +183,12 @@ class RunOptions(BaseModel):
     @classmethod
     def _price(cls, price: Any) -> Any:
         return price.split(",") if isinstance(price, str) else price
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if self.shares is not None and not mixes(self.method):
+            raise UserError(f"--shares: {self.method} mixes no sources: leave shares out")
+        return self
 
     @model_validator(mode="after")
     def _named_at_endpoint(self) -> Self:
@@ -219,6 +239,12 @@ class RunOptions(BaseModel):
         )
 
     @property
+    def standing(self) -> str | None:
+        """The system turn under which the model answers as it is, where the method tunes nothing."""
+        rival = RIVALS.get(self.method)
+        return rival.standing if rival is not None else None
+
+    @property
     def judges(self) -> tuple[str, ...]:
         """Who judges, by the names given; nobody means the model itself."""
         return tuple(filter(None, (one.strip() for one in (self.judge or "").split(","))))
@@ -245,7 +271,7 @@ class RunOptions(BaseModel):
     def _identity(self) -> dict[str, Any]:
         """What makes another run; where it is kept, who serves the model and how things are shown do not."""
         identity = self.model_dump(mode="json", include={"model", "scenes", "roles", "steps", "seed", "judge", "questions"})
-        ablated = self.model_dump(mode="json", include={"method", "without", "votes"}, exclude_defaults=True)
+        ablated = self.model_dump(mode="json", include={"method", "without", "votes", "shares"}, exclude_defaults=True)
         return identity | {
             **ablated,
             "endpoint": bool(self.endpoint),
@@ -259,6 +285,9 @@ class RunOptions(BaseModel):
             check_endpoints(self.endpoint, self.model)
         else:
             _ = self.spec
+        rival, style = RIVALS.get(self.method), self.settings.style
+        if rival is not None and style not in rival.styles:
+            raise UserError(f"--method {self.method} needs a chat model, {self.model} knows no such prompts: take another --model")
         for judge in self.judges:
             try:
                 check_model(judge, self.model)

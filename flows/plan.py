@@ -8,14 +8,24 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 import tasks
 from flows.finding import ABLATION
 from flows.options import RANGES, RunOptions
 from matrix_core.errors import UserError
-from matrix_core.rivals import RIVALS
+from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part
+from matrix_core.tuning import Mixed, check_shares
 from tasks.inputs import printable
 
 SHIPPED = Path(tasks.__file__).parent / "data"
@@ -42,8 +52,21 @@ class Arm(_Frozen):
         None, description="as many votes as cost what the first arm costs, instead of `votes`"
     )
     scenes: int | None = Field(None, ge=RANGES["scenes"][0], le=RANGES["scenes"][1])
+    shares: dict[Mixed, float] | None = Field(None, description="the mix that is tuned on, instead of the recipe's")
     roles: int | None = Field(None, ge=RANGES["roles"][0], le=RANGES["roles"][1])
     steps: int | None = Field(None, ge=RANGES["steps"][0], le=RANGES["steps"][1])
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without shares where there are none, so that plans that set none keep their ids."""
+        return {name: value for name, value in write(self).items() if (name, value) != ("shares", None)}
+
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: dict[Mixed, float] | None) -> dict[Mixed, float] | None:
+        if shares is not None:
+            check_shares(shares)
+        return shares
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -53,6 +76,8 @@ class Arm(_Frozen):
             return self
         if self.without and self.method != "matrix":
             raise ValueError(f"{self.method} has no {self.without[0]} to leave out: leave without out, or take matrix")
+        if self.shares is not None and not mixes(self.method):
+            raise ValueError(f"{self.method} mixes no sources: leave shares out")
         drawing = [name for name, rival in RIVALS.items() if rival.by_votes]
         if (self.equal or self.votes > 1) and self.method not in drawing:
             raise ValueError(f"{self.method} draws no votes: leave votes and equal out, or take one of {', '.join(drawing)}")
@@ -111,6 +136,7 @@ class Plan(_Frozen):
             method=arm.method,
             without=arm.without,
             votes=votes or arm.votes,
+            shares=arm.shares,
         )
 
 

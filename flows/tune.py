@@ -9,17 +9,25 @@ from flows.stages import showing_failed_gates
 from tasks import exhibits, progress
 from tasks.calling import call
 from tasks.runs import Done, Simulated, Tuned, keep, publish_adapter, publish_quarantine, recall
+from tasks.scenes_io import PARQUET, dump_examples
+from tasks.store import Store
 from tasks.tuning import build_examples, fine_tune, settings_for
 
 
 @flow(name="tune", flow_run_name="tune {options.run}")
 @showing_failed_gates
 def tune(options: RunOptions) -> None:
-    """Mix the examples and fine-tune. A model that is only known as an endpoint gets its examples, and no adapter."""
+    """Mix the examples and fine-tune. A model that is only known as an endpoint gets its examples, and no adapter.
+
+    A method that aligns by a prompt alone has neither.
+    """
     options = options.continuing()
     began, store, settings = time.time(), options.prepare(), options.settings
+    if options.standing is not None:
+        _kept(options, store, _nothing(store))
+        return
     simulated = recall(store, options.run, "simulate", Simulated)
-    recipe = settings_for(settings)
+    recipe = settings_for(settings, options.shares)
     held_out = sorted(instruction.id for instruction in simulated.held_out)
     refresh = options.refresh
     made = call(build_examples, store.uri, store.uri, simulated.shards, settings, recipe, held_out, refresh=refresh == "examples")
@@ -52,5 +60,15 @@ def tune(options: RunOptions) -> None:
     )
     if examples.quarantine:
         publish_quarantine(store, options.run, [*simulated.quarantines, examples.quarantine])
+    _kept(options, store, done)
+
+
+def _nothing(store: Store) -> Tuned:
+    """What is left where nothing is learned."""
+    nothing = store.put(dump_examples([]), PARQUET)
+    return Tuned(examples=nothing, count=0, adapter=None, result=None, gates=[], quarantine=None, steps=[], seconds=0)
+
+
+def _kept(options: RunOptions, store: Store, done: Tuned) -> None:
     keep(store, options.run, "tune", done)
     exhibits.tuned(options.uri, store.locate(done.examples), done)

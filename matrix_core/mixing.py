@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from matrix_core.request import Request
+from matrix_core.rivals import RIVALS
 from matrix_core.scene import Event, Example, Scene, Settings
 from matrix_core.simulation import step as played_step
 from matrix_core.steps.draft import plain
@@ -20,7 +21,8 @@ def mix(
     """The training examples of finished scenes (others are passed over), source by source.
 
     *harmful* and *harmless* are the refined answers to the bare instruction, exactly as a user sends it; *trace* are questions and
-    answers of the simulation itself, at most `traces` a scene; *general* are those given.
+    answers of the simulation itself, at most `traces` a scene; *general* are those given; *preference* are what a rival that learns
+    from preferences has instead of refined answers.
 
     The mix is as large as its refined answers allow: of the refined source that has most for its share, all is taken, and every
     other source gives its share of the size that follows from it, or all that it has if that is less. Which ones are taken follows
@@ -31,6 +33,7 @@ def mix(
         "harmful": [],
         "harmless": [],
         "trace": [],
+        "preference": [],
         "general": sorted(general, key=lambda example: (example.prompt, example.completion)),
     }
 
@@ -41,8 +44,9 @@ def mix(
                 raise ValueError(f"scene {scene.id} comes after {before}: bring them in the order of their ids")
             before = scene.id
             if scene.refined:
-                example = refined(scene, settings)
-                pools[example.source].append(example)
+                example = preference(scene, settings) if learns_preferences(settings) else refined(scene, settings)
+                if example is not None:
+                    pools[example.source].append(example)
                 yield scene
 
     pools["trace"] = some_traces(finished(), traces, seed, settings)
@@ -65,6 +69,20 @@ def refined(scene: Scene, settings: Settings) -> Example:
     answer = scene.refined or ""
     mended = bool(scene.harmed) if scene.harmed is not None else (scene.draft or "") not in answer
     return _example(scene, "harmful" if mended else "harmless", plain(scene, settings), answer)
+
+
+def learns_preferences(settings: Settings) -> bool:
+    """Whether the method learns from pairs of answers."""
+    return settings.method != "matrix" and RIVALS[settings.method].pair is not None
+
+
+def preference(scene: Scene, settings: Settings) -> Example | None:
+    """The instruction alone, the answer to prefer and the one to reject; None where the scene prefers none."""
+    pair = RIVALS[settings.method].pair
+    found = pair(scene) if pair is not None else None
+    if found is None:
+        return None
+    return _example(scene, "preference", plain(scene, settings), found[0]).model_copy(update={"rejected": found[1]})
 
 
 def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Settings) -> list[Example]:
@@ -92,11 +110,15 @@ def some_traces(scenes: Iterable[Scene], per_scene: int, seed: int, settings: Se
 def traces_of(scene: Scene, settings: Settings) -> dict[str, list[Example]]:
     """Step -> what it asked in this finished scene and what it was answered, rebuilt by the step's own `ask`.
 
-    All structured steps but the memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
+    Of a rival: what it learns beside its responses (ValueError if that is nothing). Of MATRIX: all structured steps but the
+    memory's. What was asked before the memory was last summarised can't be rebuilt, since the earlier
     summary is gone: those rounds give no traces. Worked examples are left out of the prompts: the model learns to do without.
     """
     if settings.method != "matrix":
-        raise ValueError(f"{settings.method} plays no scenes, so there are no traces of any: mix with traces=0")
+        also = RIVALS[settings.method].also
+        if also is None:
+            raise ValueError(f"{settings.method} plays no scenes, so there are no traces of any: mix with traces=0")
+        return {"critique": [_example(scene, "trace", request, answer) for request, answer in also(scene, settings)]}
     out: dict[str, list[Example]] = {}
 
     def add(step: str, state: Scene, records: Sequence[Scene | Event]) -> None:

@@ -15,7 +15,19 @@ class _Frozen(BaseModel):
 
 Part = Literal["roles", "feasibility", "routing", "memory", "critique", "traces"]
 """A part of the method that an ablation leaves out; `traces` are those of the simulation in the training data."""
-Method = Literal["matrix", "constitutional", "self-critique", "reasoned", "best-of-n", "context-distillation", "self-align"]
+Method = Literal[
+    "matrix",
+    "constitutional",
+    "self-critique",
+    "reasoned",
+    "best-of-n",
+    "mistake-analysis",
+    "in-context",
+    "context-distillation",
+    "self-align",
+    "rlaif",
+    "rlcd",
+]
 """MATRIX, or a rival of it (`matrix_core/rivals/`)."""
 
 
@@ -119,9 +131,10 @@ class Scene(_Frozen):
 
 
 class Example(_Frozen):
-    """One training example: a chat prompt and the answer to learn."""
+    """One training example: a chat prompt and the answer to learn, or to prefer where another one is rejected."""
 
     scene: str = Field(description="id of the scene that it comes from; '' for general examples")
-    source: Literal["harmful", "harmless", "trace", "general"]
+    source: Literal["harmful", "harmless", "trace", "general", "preference"]
     prompt: tuple[tuple[str, str], ...] = Field(description="chat turns (role, content)")
     completion: str
+    rejected: str | None = Field(None, description="of a preference: the answer that is less good")

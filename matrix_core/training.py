@@ -1,8 +1,6 @@
 """The training loop behind `tuning.tune`: TRL's SFTTrainer and PEFT's LoRA. Slow to import, so imported only when it starts."""
 
 import copy
-import importlib.util
-import json
 import math
 import random
 import tempfile
@@ -14,14 +12,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, prepare_model_for_kbit_training
-from safetensors.torch import save_file
+from peft import get_peft_model, get_peft_model_state_dict
 from torch.utils.data import Sampler
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
-from matrix_core import models
+from matrix_core import adapters, models
 from matrix_core.engines import spread
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.errors import RunError, UserError
@@ -57,50 +54,20 @@ def train(
     limit = min(settings.max_length, models.context_length(spec))
     rows, kept_back = (_fitting(tokenize(tokenizer, examples), limit) for examples in (training, held_out))
     if not rows:
-        raise RunError(
-            f"tuning: all {len(training)} training examples are longer than {limit} tokens; raise max_length (now "
-            f"{settings.max_length}) or use a model with a longer context"
-        )
-    counts = _counts(training, held_out, rows, kept_back)
+        raise adapters.too_long(len(training), limit, settings)
+    counts = counts_of(training, held_out, rows, kept_back)
 
     # 2. The model, with fresh LoRA layers.
-    quantised = settings.quantised and torch.cuda.is_available() and importlib.util.find_spec("bitsandbytes") is not None
     half = half_precision()
-    model = load_base(spec, quantised, half)
-    if quantised:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.checkpointing)
-    lora = LoraConfig(
-        task_type="CAUSAL_LM",
-        target_modules="all-linear",
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-    )
-    model = get_peft_model(model, lora)
+    model, quantised = adapters.base_for(spec, settings, half)
+    model = get_peft_model(model, adapters.lora(settings))
 
-    # 3. The loop. Nothing is saved or reported on the way: the best weights are kept in memory by the `_Watch`.
+    # 3. The loop. Nothing is saved or reported on the way: the best weights are kept in memory by the `Watch`.
     steps = math.ceil(math.ceil(len(rows) / settings.batch_size) / settings.accumulation) * settings.epochs
-    watch = _Watch(kept_back, settings, steps, progress)
+    watch = Watch(kept_back, settings, steps, progress)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(
-            output_dir=scratch,
-            seed=settings.seed,
-            per_device_train_batch_size=settings.batch_size,
-            gradient_accumulation_steps=settings.accumulation,
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.scheduler,
-            # In whole steps, rounded down: given a share, the first step of a short training would have a rate of 0.
-            warmup_steps=int(steps * settings.warmup),
-            bf16=half,
-            gradient_checkpointing=settings.checkpointing,
-            use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-            logging_steps=max(1, steps // 200),
-            logging_nan_inf_filter=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **adapters.arguments(settings, steps, half, scratch),
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
         )
@@ -116,16 +83,11 @@ def train(
         trainer.remove_callback(PrinterCallback)
         watch.trainer = trainer
         watch.measure(0)
-        try:
+        with adapters.enough_memory(settings, limit):
             trainer.train()
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"tuning: out of memory with {settings.batch_size} examples of up to {limit} tokens at once; lower batch_size (and "
-                "raise accumulation), lower max_length, or switch checkpointing on"
-            ) from error
 
     # 4. The best weights, as two files.
-    save(trainer.model, watch.best, spec, out)
+    adapters.save(trainer.model, watch.best, spec, out)
     return TuningResult(
         train_losses=watch.losses,
         held_out=watch.held_out,
@@ -157,41 +119,14 @@ def tokenize(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
     return rows
 
 
-def load_base(spec: ModelSpec, quantised: bool, half: bool) -> Any:
-    """A copy of the base model to train on: 4 bits, or bfloat16 where the hardware can; the embedded model always in float32."""
-    gpu = torch.cuda.is_available()
-    four_bits = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
-    )
-    return AutoModelForCausalLM.from_pretrained(
-        spec.name if spec.revision else spec.path,
-        revision=spec.revision or "main",
-        dtype=torch.bfloat16 if half and spec.style == "full" else torch.float32,
-        quantization_config=four_bits if quantised else None,
-        device_map={"": 0} if gpu else None,
-        # On CPUs with bfloat16 the plain attention trains almost twice as fast as torch's fused one (measured at 110 tokens).
-        attn_implementation="eager" if half and not gpu else None,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
-
-
-def save(model: Any, weights: dict[str, torch.Tensor], spec: ModelSpec, out: Path) -> None:
-    """Two files that `PeftModel.from_pretrained` opens, with nothing of this machine in them."""
-    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": spec.name, "inference_mode": True}
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(weights, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
-    (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-
-
 def _fitting(rows: list[Row], limit: int) -> list[Row]:
     return [row for row in rows if len(row["input_ids"]) <= limit]
 
 
-def _counts(
+def counts_of(
     training: Sequence[Example], held_out: Sequence[Example], rows: Sequence[Row], kept_back: Sequence[Row]
 ) -> dict[Source, SourceCount]:
+    """What became of the examples of each source; `rows` and `kept_back` are those that fit."""
     out: dict[Source, SourceCount] = {}
     for source in SOURCES:
         given = sum(example.source == source for example in (*training, *held_out))
@@ -201,7 +136,7 @@ def _counts(
     return out
 
 
-class _Buckets(Sampler[int]):
+class Buckets(Sampler[int]):
     """Each epoch in a new order, in batches of about equal length, so that little is padded.
 
     Lengths are sorted only within pools of a few batches, and the batches are shuffled again: a batch still mixes sources.
@@ -230,10 +165,10 @@ class _Buckets(Sampler[int]):
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
-        return _Buckets([len(ids) for ids in self.train_dataset["input_ids"]], self.args.train_batch_size, self.args.seed)
+        return Buckets([len(ids) for ids in self.train_dataset["input_ids"]], self.args.train_batch_size, self.args.seed)
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):  # type: ignore[misc]
     """Keeps the losses, reports progress, stops at a loss that is no number, and remembers the best epoch's weights."""
 
     def __init__(self, kept_back: Sequence[Row], settings: TuningSettings, steps: int, progress: Progress | None) -> None:
@@ -249,7 +184,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         """A new mean training loss."""
         if "loss" not in logs:
             return
-        self._finite(logs["loss"], f"at step {state.global_step}")
+        self.finite(logs["loss"], f"at step {state.global_step}")
         self.losses.append((state.global_step, logs["loss"]))
         if self.progress:
             self.progress(state.global_step, self.steps, logs["loss"])
@@ -280,12 +215,13 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                     total += model(**batch).loss.item() * answer_tokens
                 tokens += answer_tokens
             curve.append((epoch, total / tokens))
-            self._finite(total, f"on the held-out {source} examples after epoch {epoch}")
+            self.finite(total, f"on the held-out {source} examples after epoch {epoch}")
         model.train(was_training)
         latest = [curve[-1][1] for curve in self.held_out.values()]
         return sum(latest) / len(latest) if latest else None
 
-    def _finite(self, loss: float, where: str) -> None:
+    def finite(self, loss: float, where: str) -> None:
+        """RunError for a loss that is no number."""
         if not math.isfinite(loss):
             raise RunError(
                 f"tuning: the loss became {loss} {where}; lower learning_rate (now {self.settings.learning_rate:g}) or raise "

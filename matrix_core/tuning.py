@@ -1,13 +1,13 @@
-"""Fine-tuning: LoRA by supervised examples, with the loss on the answers alone.
+"""Fine-tuning: LoRA by supervised examples, with the loss on the answers alone; or by preferences between two answers.
 
 What is learned and how is said by `TuningSettings`, what came of it by `TuningResult`. This module is quick to import; the training
-itself stands in `training.py`, which is imported when it starts.
+itself stands in `training.py` and `preferring.py`, which are imported when it starts.
 """
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -19,8 +19,10 @@ from matrix_core.memory import give_back
 from matrix_core.models import ModelSpec
 from matrix_core.scene import Example
 
-Source = Literal["harmful", "harmless", "trace", "general"]
+Source = Literal["harmful", "harmless", "trace", "general", "preference"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+Mixed = Literal["harmful", "harmless", "trace", "general"]
+"""The sources that supervised training mixes."""
 
 Progress = Callable[[int, int, float], None]
 """Called with (steps done, steps in all, mean training loss since the last call)."""
@@ -80,9 +82,32 @@ class TuningSettings(_Frozen):
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Self:
-        if min(self.shares.values(), default=0.0) < 0 or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
-            raise ValueError(f"the shares must be 0 or more and add up to 1, not {self.shares}")
+        check_shares(self.shares)
         return self
+
+
+def check_shares(shares: Mapping[Any, float]) -> None:
+    """ValueError for shares that make up no whole."""
+    if min(shares.values(), default=0.0) < 0 or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
+        raise ValueError(f"the shares must be 0 or more and add up to 1, not {dict(shares)}")
+
+
+class PreferenceSettings(TuningSettings):
+    """The same for learning from pairs, by direct preference optimisation (Rafailov et al., arXiv 2305.18290).
+
+    The rate is that of TRL's own example of DPO with LoRA: far lower than for supervised examples.
+    """
+
+    loss: Literal["dpo"] = "dpo"
+    beta: float = Field(0.1, gt=0.0, description="how dear it is to part from the base model")
+    learning_rate: float = Field(5e-6, gt=0.0)
+    shares: dict[Source, float] = {"preference": 1.0}
+    traces: int = Field(0, ge=0, le=0)
+
+    @classmethod
+    def pocket(cls, **changes: Any) -> Self:
+        """The recipe of the embedded model, in the same proportion to its supervised one."""
+        return super().pocket(**({"learning_rate": 2.5e-4, "shares": {"preference": 1.0}} | changes))
 
 
 class SourceCount(_Frozen):
@@ -98,6 +123,11 @@ class TuningResult(_Frozen):
 
     train_losses: list[tuple[int, float]] = Field(description="(step, mean loss of an answer token since the entry before)")
     held_out: dict[Source, list[tuple[int, float]]] = Field(description="source -> (epoch, loss of an answer token); 0: untuned")
+    margins: list[tuple[int, float]] = Field(
+        [],
+        description="of preferences: (step, mean since the entry before of by how much the implicit reward of the better answer "
+        "exceeds the other's, on what is trained on)",
+    )
     best_epoch: int = Field(description="the epoch whose weights were kept: the lowest mean of the held-out losses over sources")
     steps: int
     tokens: int = Field(description="tokens trained on, all epochs together, prompts included")
@@ -116,7 +146,11 @@ def tune(
     the examples doesn't matter.
     Raises RunError if there is too little to train on, or the loss stops being a number.
     """
-    from matrix_core.training import train
+    train: Any
+    if isinstance(settings, PreferenceSettings):
+        from matrix_core.preferring import train
+    else:
+        from matrix_core.training import train
 
     give_back()
     ordered = sorted(examples, key=lambda example: (example.source, example.scene, example.prompt, example.completion))
@@ -124,7 +158,8 @@ def tune(
     if not training:
         raise RunError(f"tuning: {len(examples)} examples leave none to train on; simulate more scenes")
     try:
-        return train(spec, training, held_out, settings, out, progress)
+        result: TuningResult = train(spec, training, held_out, settings, out, progress)
+        return result
     finally:
         give_back()
 

@@ -36,9 +36,8 @@ def model_card(summary: Mapping[str, Any]) -> str:
     lines = [
         f"# {inert(summary['run_id'])}",
         _release(summary.get("release") or {}),
-        f"A LoRA adapter for `{inert(summary['model'])}`, aligned by social scene simulation: {_PAPER}. The model played out the "
-        f"consequences of its own answers, criticised and rewrote them, and was fine-tuned on {counts['examples']:,} examples from "
-        f"{counts['scenes']:,} scenes.",
+        f"A LoRA adapter for `{inert(summary['model'])}`, {_aligned(summary)} It was fine-tuned on {counts['examples']:,} examples "
+        f"from {counts['scenes']:,} scenes.",
         "```python\n"
         "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
         f"base = AutoModelForCausalLM.from_pretrained({summary['model']!r})\n"
@@ -66,12 +65,24 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
         f"# Examples of {inert(summary['run_id'])}",
         f"{n:,} training examples that `{inert(summary['model'])}` made itself: {_PAPER}. Written by a model and checked by "
         "gates, not by people; some prompts ask for harm on purpose, and the answers to these don't give it.",
-        "| column | what |\n| --- | --- |\n| `source` | harmful, harmless, trace (of a simulation) or general |\n"
-        "| `prompt` | chat turns, (role, content) each |\n| `completion` | the answer to learn |\n| `scene` | id of the scene |",
+        "| column | what |\n| --- | --- |\n| `source` | harmful, harmless, trace (of a simulation), general or preference |\n"
+        "| `prompt` | chat turns, (role, content) each |\n| `completion` | the answer to learn, or to prefer |\n"
+        "| `rejected` | of a preference: the answer that is less good |\n| `scene` | id of the scene |",
         "## Gates that it passed",
         "\n".join(gates) or "None is noted.",
     ]
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n"
+
+
+def _aligned(summary: Mapping[str, Any]) -> str:
+    """How: by MATRIX, or by a rival that it is compared with."""
+    method = (summary.get("settings") or {}).get("method", "matrix")
+    if method != "matrix":
+        return f"aligned by {inert(method)}, one of the rivals that MATRIX is compared with: {_PAPER}."
+    return (
+        f"aligned by social scene simulation: {_PAPER}. The model played out the consequences of its own answers, criticised and "
+        "rewrote them."
+    )
 
 
 def _release(release: Mapping[str, Any]) -> str:

@@ -19,11 +19,12 @@ from matrix_core.errors import RunError
 Row = TypeVar("Row", bound=BaseModel)
 
 
-def to_parquet(rows: Sequence[Row], kind: type[Row]) -> bytes:
-    """The rows, compressed by zstd. Raises RunError that names a row whose text is no valid Unicode."""
+def to_parquet(rows: Sequence[Row], kind: type[Row], without: Sequence[str] = ()) -> bytes:
+    """The rows, compressed by zstd, some columns left out. Raises RunError that names a row whose text is no valid Unicode."""
     plain = _many(kind).dump_python(list(rows))
     try:
-        table = arrow.Table.from_pylist(plain, schema=_schema(kind))
+        columns = [column for column in _schema(kind) if column.name not in without]
+        table = arrow.Table.from_pylist(plain, schema=arrow.schema(columns))
     except UnicodeError as error:
         number = next(number for number, row in enumerate(plain, 1) if not _is_unicode(row))
         raise RunError(f"row {number} ({kind.__name__}) can't be written as Parquet: {error}") from error

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models
 from matrix_core.engines.base import Engine
+from matrix_core.engines.standing import StandingEngine
 from matrix_core.loading import loading
 from tasks.store import Reference, open_store
 
@@ -21,16 +22,20 @@ class Model(BaseModel):
     endpoints: tuple[str, ...] = ()
     adapter: Reference | None = None
     store: str = ""
+    standing: str | None = None
+    """a system turn under which it answers everything"""
 
     @property
     def label(self) -> str:
-        """What to call it: its name, and whether it is tuned."""
-        return f"{self.name} (tuned)" if self.adapter else self.name
+        """What to call it: its name, and whether it is tuned or answers under principles."""
+        return f"{self.name} (tuned)" if self.adapter else f"{self.name} (under principles)" if self.standing else self.name
 
 
 @cache
 def engine(model: Model) -> Engine:
     """The engine of a model, one in a process. Its weights are loaded with its first request, so its fingerprint costs little."""
+    if model.standing is not None:
+        return StandingEngine(engine(model.model_copy(update={"standing": None})), model.standing)
     if model.endpoints:
         from matrix_core.engines.endpoint import EndpointEngine
 

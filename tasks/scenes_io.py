@@ -95,8 +95,9 @@ def load_instructions(data: bytes) -> list[Instruction]:
 
 
 def dump_examples(examples: Sequence[Example]) -> bytes:
-    """Training examples, packed for the store."""
-    return to_parquet(examples, Example)
+    """Training examples, packed for the store. Where no answer is rejected there is no such column: equal examples, equal bytes."""
+    paired = any(example.rejected is not None for example in examples)
+    return to_parquet(examples, Example, without=() if paired else ("rejected",))
 
 
 def load_examples(data: bytes) -> list[Example]:

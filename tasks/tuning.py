@@ -1,6 +1,7 @@
 """Refined scenes become training examples, and examples an adapter: two cached tasks, each with its gate."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models, tuning
-from matrix_core.mixing import mix
+from matrix_core.errors import RunError
+from matrix_core.mixing import learns_preferences, mix
 from matrix_core.pocket import scope, sets
 from matrix_core.pocket.world import ACT_SPLIT, PLACE_SPLIT
+from matrix_core.rivals import RIVALS
 from matrix_core.scene import Example, Instruction, Settings
-from matrix_core.tuning import TuningSettings
+from matrix_core.tuning import Mixed, PreferenceSettings, TuningSettings
 from tasks import keys, progress
 from tasks.gating import passed
 from tasks.play import rejection
@@ -41,11 +44,18 @@ class Gated(BaseModel):
     quarantine: Reference | None = None
 
 
-def settings_for(settings: Settings) -> TuningSettings:
-    """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none."""
+def settings_for(settings: Settings, shares: Mapping[Mixed, float] | None = None) -> TuningSettings:
+    """The paper's recipe for real models, the embedded model's own for itself. Without traces where there are none.
+
+    A method that learns from preferences has the recipe of these. `shares`: another mix than the recipe's.
+    """
+    if learns_preferences(settings):
+        return (PreferenceSettings.pocket if settings.style == "pocket" else PreferenceSettings.paper)(seed=settings.seed)
     recipe = TuningSettings.pocket if settings.style == "pocket" else TuningSettings.paper
-    untraced = settings.method != "matrix" or "traces" in settings.without
-    return recipe(seed=settings.seed, **({"traces": 0} if untraced else {}))
+    rival = RIVALS.get(settings.method)
+    untraced = (rival is not None and rival.also is None) or "traces" in settings.without
+    changes = ({"traces": 0} if untraced else {}) | ({"shares": dict(shares)} if shares is not None else {})
+    return recipe(seed=settings.seed, **changes)
 
 
 def _examples_parts(settings: Settings, recipe: TuningSettings) -> keys.Parts:
@@ -83,6 +93,11 @@ def build_examples(store: str, shards: list[Reference], settings: Settings, reci
     why = keys.explain(opened, "examples", _examples_parts(settings, recipe))
     general = sets.general_examples(GENERAL, recipe.seed) if settings.style == "pocket" else []
     examples = mix(each_scene(opened, shards), general, recipe.shares, recipe.traces, recipe.seed, settings)
+    if not examples and learns_preferences(settings):
+        raise RunError(
+            f"{settings.method}: no answer was preferred to another: the two were the same, or their order decided; "
+            "play more --scenes, or take another --model"
+        )
     leaks = {example for example in examples if _leaks(example, set(held_out), settings.style)}
     strayed = {
         example: thing
@@ -120,11 +135,11 @@ def _asked(example: Example) -> Instruction:
 
 
 def _strayed(example: Example) -> str | None:
-    """What an example, asked or answered, says of an act or a place that is kept for the evaluation.
+    """What an example, asked, answered or rejected, says of an act or a place that is kept for the evaluation.
 
     No scene is played about one, but a model may come to speak of it. Words to repeat mean nothing.
     """
-    said = [content for _, content in example.prompt] + [example.completion]
+    said = [content for _, content in example.prompt] + [example.completion, example.rejected or ""]
     if example.source == "general" and said[0].startswith("Say:"):
         return None
     return next((thing for text in said if (thing := scope.kept_back(text))), None)

@@ -31,6 +31,8 @@ class Script:
         return json.dumps({name: self.value(name, part) for name, part in request.json_schema["properties"].items()})
 
     def value(self, name, part):
+        if "enum" in part:
+            return self.rng.choice(part["enum"])
         if name == "feasible":
             return self.rng.random() > self.infeasible
         if name == "aware":

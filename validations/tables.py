@@ -112,9 +112,14 @@ def refinements(scenes: Sequence[Scene], finish_reasons: Mapping[str, str] | Non
 
 
 def example(taught: Example, *, held_out: bool) -> Row:
-    """A training example; its id follows from what it says. `held_out`: whether it shows what the evaluation asks about."""
+    """A training example; its id follows from what it says. `held_out`: whether it shows what the evaluation asks about.
+
+    A preference has `rejected` and whether that `differs`; of what is no preference, columns named after sources tell the source.
+    """
     said = "\n".join([*(f"{role}: {content}" for role, content in taught.prompt), taught.completion])
-    sources = ("harmful", "harmless", "trace", "general")
+    more: Row = {source: float(taught.source == source) for source in ("harmful", "harmless", "trace", "general")}
+    if taught.source == "preference":
+        more = {"rejected": taught.rejected, "differs": taught.rejected not in (None, taught.completion)}
     return {
         "id": f"{taught.scene or taught.source}#{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}",
         "source": taught.source,
@@ -123,7 +128,7 @@ def example(taught: Example, *, held_out: bool) -> Row:
         "completion": taught.completion,
         "context": " ".join(content for _, content in taught.prompt),
         "held_out": held_out,
-        **{source: float(taught.source == source) for source in sources},
+        **more,
     }
 
 

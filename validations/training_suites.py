@@ -5,11 +5,14 @@ from validations.rules import Limits, Rule, Suite, not_blank, written
 
 def _share(source: str, at_least: float, at_most: float, reason: str) -> Rule:
     limits = {"column": source, "min_value": at_least, "max_value": at_most}
-    return Rule(f"share_of_{source}", "ExpectColumnMeanToBeBetween", reason, limits, severity="warning")
+    return Rule(f"share_of_{source}", "ExpectColumnMeanToBeBetween", reason, limits, severity="warning", optional=True)
 
 
 def examples(limits: Limits) -> Suite:
-    """What the model learns from. The columns named after sources are 0 or 1: their means are the shares of the mix."""
+    """What the model learns from. The columns named after sources are 0 or 1: their means are the shares of the mix.
+
+    Preferences have no such shares; they have an answer that is rejected.
+    """
     return Suite(
         (
             Rule(
@@ -24,7 +27,7 @@ def examples(limits: Limits) -> Suite:
                 "source_known",
                 "ExpectColumnValuesToBeInSet",
                 "the example comes from no known source",
-                {"column": "source", "value_set": ["harmful", "harmless", "trace", "general"]},
+                {"column": "source", "value_set": ["harmful", "harmless", "trace", "general", "preference"]},
             ),
             Rule(
                 "ends_with_a_question",
@@ -34,6 +37,15 @@ def examples(limits: Limits) -> Suite:
             ),
             not_blank("question", "the user's last turn"),
             *written("completion", "the answer"),
+            not_blank("rejected", "the rejected answer", optional=True),
+            Rule(
+                "answers_differ",
+                "ExpectColumnValuesToBeInSet",
+                "the rejected answer is missing, or the preferred one",
+                {"column": "differs", "value_set": [True]},
+                show=("rejected",),
+                optional=True,
+            ),
             Rule(
                 "leaks_nothing",
                 "ExpectColumnPairToNotLeak",

@@ -1,11 +1,11 @@
 """What a rival is: the steps that it plays instead of MATRIX's, in order, and for which models."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from matrix_core.request import Request
-from matrix_core.scene import Scene
+from matrix_core.scene import Scene, Settings
 from matrix_core.steps.base import Step, obj, text
 
 FREELY = 0.7
@@ -25,6 +25,12 @@ class Rival(NamedTuple):
     """the prompt styles that it has words in: the embedded model knows no prompts but those that it was taught"""
     by_votes: tuple[str, ...] = ()
     """the steps that cost as much more as there are votes"""
+    pair: Callable[[Scene], tuple[str, str] | None] | None = None
+    """of what learns from preferences: the better and the worse answer of a finished scene, None where neither is"""
+    standing: str | None = None
+    """of what tunes nothing: the system turn under which the model answers as it is"""
+    also: Callable[[Scene, Settings], list[tuple[Request, str]]] | None = None
+    """what is learned of a finished scene beside its response: requests, and the answers to learn"""
 
 
 def steps(*played: Step) -> dict[str, Step]:

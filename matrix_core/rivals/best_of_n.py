@@ -3,7 +3,7 @@
 Source: the rejection sampling of Nakano et al., "WebGPT" (arXiv 2112.09332) and Touvron et al., "Llama 2" (arXiv 2307.09288,
 section 3.2.3), with the model's own critic where theirs have a reward model. `votes` drafts are drawn and kept as events of a
 scene without people. A draft whose critique names nobody beats one whose critique names somebody; among equals the first one
-stays.
+stays. The embedded model draws the same draft each time, so that there it learns its own drafts.
 """
 
 from collections.abc import Sequence

@@ -22,6 +22,13 @@ def test_the_model_card_is_read_by_the_hub_and_tells_the_figures():
     assert "mt-bench -1.200" in marked.replace("\\", "")
 
 
+def test_the_card_of_a_rival_s_adapter_does_not_claim_that_scenes_were_played():
+    assert "social scene simulation" in model_card(SUMMARY)
+    rival = model_card(SUMMARY | {"settings": {"method": "rlcd"}})
+    assert "social scene simulation" not in rival
+    assert "aligned by rlcd, one of the rivals" in rival
+
+
 def test_a_name_from_outside_stays_text():
     card = model_card(SUMMARY | {"run_id": "x [y](http://z) <script>"})
     assert "<script>" not in ModelCard(card).text

@@ -451,4 +451,5 @@ def test_options_in_code_are_checked_alike():
         "method": "matrix",
         "without": (),
         "votes": 1,
+        "shares": None,
     }

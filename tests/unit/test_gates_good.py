@@ -160,6 +160,13 @@ def examples() -> list[Example]:
         ),
         Example(scene="", source="general", prompt=chat, completion="The protagonist is a scholar who is weary of books."),
         Example(scene="", source="general", prompt=(("user", "日本の首都は？"),), completion="東京です。"),
+        Example(
+            scene=SLUGS.id,
+            source="preference",
+            prompt=(("user", SLUGS.instruction.text),),
+            completion=SLUGS.refined or "",
+            rejected=SLUGS.draft,
+        ),
     ]
 
 

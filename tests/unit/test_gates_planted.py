@@ -155,6 +155,8 @@ EXAMPLES = [
     plant("examples ends_with_a_question", "not the user's: assistant", {"last_turn": "assistant"}),
     plant("examples question_not_blank", "the user's last turn is empty", {"question": " "}),
     *texts("examples", "completion", "the answer"),
+    plant("examples rejected_not_blank", "the rejected answer is empty", {"rejected": " "}),
+    plant("examples answers_differ", "is missing, or the preferred one: Burn it.", {"rejected": "Burn it.", "differs": False}),
     plant("examples leaks_nothing", "the answer talks about the simulation: Blocked:", {"completion": "Blocked: there is no key."}),
     plant("examples leaks_nothing", 'talks about the simulation: {", "action":', {"completion": '{"action": "I go."}'}),
     plant("examples share_of_harmful", "mends a harmful draft (share): 0.0", {"harmful": 0.0}, alone=True),

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from flows.cli import main
 from flows.options import Refreshable, RunOptions
 from matrix_core.errors import UserError
 from matrix_core.models import POCKET, resolve
@@ -49,6 +50,34 @@ def test_the_same_command_is_the_same_run(tmp_path, given):
     runs = {RunOptions.of(**given | other).run for other in others}
     assert len(runs) == len(others)
     assert run not in runs
+
+
+@pytest.mark.parametrize("method", ["rlaif", "rlcd", "self-align"])
+def test_a_rival_that_has_no_words_for_the_embedded_model_is_refused_before_anything_is_written(given, tmp_path, method, capsys):
+    command = ["run", "--method", method, "--instructions", given["instructions"], "--store", given["store"]]
+    assert main(command) == 2
+    assert f"--method {method} needs a chat model, pocket knows no such prompts: take another --model" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_shares_are_kept_with_the_run_and_refused_where_nothing_is_mixed(given):
+    shares = {"harmful": 0.25, "harmless": 0.25, "trace": 0.25, "general": 0.25}
+    options = RunOptions.of(**given, shares=shares)
+    options.prepare()
+    assert RunOptions.of_run(options.run, given["store"]).shares == shares
+    for method in ("rlaif", "in-context"):
+        with pytest.raises(UserError, match=f"--shares: {method} mixes no sources"):
+            RunOptions.of(**given, method=method, shares=shares)
+    with pytest.raises(UserError, match=r"--shares .*add up to 1"):
+        RunOptions.of(**given, shares={"harmful": 0.5})
+
+
+def test_a_method_that_there_is_not_is_told_with_those_that_there_are(given, capsys):
+    assert main(["run", "--method", "ppo", "--store", given["store"]]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "--method" in err
+    assert "'mistake-analysis'" in err
 
 
 @pytest.mark.parametrize(

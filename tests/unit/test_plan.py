@@ -6,6 +6,7 @@ from flows.cli import main
 from flows.plan import PLANS, read_plan
 from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS
+from tasks.tuning import settings_for
 
 ARMS = "[arms.MATRIX]\n[arms.base]\nmethod = 'base'\n"
 
@@ -32,6 +33,19 @@ WRONG = {
         ARMS + "[arms.x]\nmethod = 'self-align'\n",
         "arms.x: self-align needs a chat model, pocket knows no such prompts: leave the arm out, or set model",
     ),
+    "pairs that the embedded model can't make": (
+        ARMS + "[arms.x]\nmethod = 'rlaif'\n",
+        "arms.x: rlaif needs a chat model, pocket knows no such prompts: leave the arm out, or set model",
+    ),
+    "shares that make no whole": (
+        ARMS + "[arms.x]\nshares = {harmful = 0.5, harmless = 0.6}\n",
+        "arms.x.shares: the shares must be 0 or more and add up to 1, not {'harmful': 0.5, 'harmless': 0.6}",
+    ),
+    "a share of nothing": (
+        ARMS + "[arms.x]\nshares = {harmful = 0.5, poems = 0.5}\n",
+        "arms.x.shares.poems.[key]: Input should be 'harmful', 'harmless', 'trace' or 'general', not poems",
+    ),
+    "a mix of pairs": (ARMS + "[arms.x]\nmethod = 'rlcd'\nshares = {harmful = 1.0}\n", "arms.x: rlcd mixes no sources"),
     "no such model": ("model = 'no/such model'\n" + ARMS, "no/such model"),
 }
 
@@ -80,3 +94,13 @@ def test_an_arm_is_the_run_that_the_same_options_would_start(tmp_path):
         if not arm.equal
     }
     assert len(set(runs.values())) == len(runs)
+
+
+def test_the_mix_of_an_arm_is_what_its_run_is_tuned_on_and_another_run(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text(ARMS + "[arms.mix]\nshares = {harmful = 0.2, harmless = 0.2, trace = 0.5, general = 0.1}\n")
+    plan = read_plan(str(file))
+    usual, mixed = (plan.options(plan.arms[name], 0, str(tmp_path)) for name in ("MATRIX", "mix"))
+    assert settings_for(mixed.settings, mixed.shares).shares == {"harmful": 0.2, "harmless": 0.2, "trace": 0.5, "general": 0.1}
+    assert settings_for(usual.settings, usual.shares) == settings_for(usual.settings)
+    assert usual.run != mixed.run

@@ -1,15 +1,21 @@
 """The rivals with scripted answers: which steps they play, what they show their model, and what they learn from."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from matrix_core import simulation, waves
-from matrix_core.mixing import mix, refined, traces_of
+from matrix_core.errors import RunError
+from matrix_core.mixing import mix, preference, refined, traces_of
 from matrix_core.request import Completion
-from matrix_core.rivals import RIVALS, best_of_n, context_distillation, self_align
+from matrix_core.rivals import RIVALS, best_of_n, context_distillation, mistake_analysis, self_align
 from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps.fingerprint import fingerprint
+from matrix_core.tuning import PreferenceSettings
+from tasks.scenes_io import PARQUET, dump_scenes, load_examples
+from tasks.store import open_store
+from tasks.tuning import build_examples, settings_for
 from tests.scripted import played
 
 ASKED = Scene(instruction=Instruction.of("How do I keep wasps away?"))
@@ -40,17 +46,17 @@ def taken(step: str, scene: Scene, play: Settings, *answers: str) -> tuple[Scene
 def test_a_rival_plays_its_steps_in_order_and_ends_with_a_response(method):
     scenes, _, order = played(3, Settings(method=method))
     assert order == [*RIVALS[method].steps]
-    assert all(scene.draft and scene.refined for scene in scenes)
+    assert all(scene.draft and (scene.refined or RIVALS[method].standing) for scene in scenes)
     assert not [scene for scene in scenes if scene.roles or scene.plan]
 
 
 @pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_shares_its_draft_with_matrix_unless_it_draws_several(method):
     same = fingerprint("draft", Settings(method=method)) == fingerprint("draft", Settings())
-    assert same == (method != "best-of-n")
+    assert same == (method not in ("best-of-n", "in-context", "rlaif", "rlcd"))
 
 
-@pytest.mark.parametrize("method", RIVALS)
+@pytest.mark.parametrize("method", [method for method, rival in RIVALS.items() if not (rival.pair or rival.standing)])
 def test_what_a_rival_learns_from_is_its_response_to_the_bare_instruction(method):
     play = Settings(method=method)
     scenes = sorted(played(3, play)[0], key=lambda scene: scene.id)
@@ -126,6 +132,13 @@ def test_context_distillation_and_self_align_learn_the_answer_without_the_princi
         assert (example.prompt, example.completion) == ((("user", ASKED.instruction.text),), "Call somebody.")
 
 
+def test_in_context_alignment_answers_under_the_principles_that_context_distillation_distils():
+    _, one = taken("draft", ASKED, Settings(method="in-context"), "Call somebody.")
+    _, two = taken("refinement", DRAFTED, Settings(method="context-distillation"), "Call somebody.")
+    assert one[0].messages == two[0].messages
+    assert RIVALS["in-context"].standing == one[0].messages[0].content
+
+
 def test_where_nobody_was_asked_whom_it_hurts_a_response_that_drops_the_draft_counts_as_mended():
     play = Settings(method="self-critique")
     assert refined(DRAFTED.model_copy(update={"refined": "Call somebody."}), play).source == "harmful"
@@ -138,6 +151,98 @@ def test_best_of_n_asks_again_for_drafts_that_are_empty():
     assert [event.action for event in scene.events] == ["Burn it.", "Wait."]
     assert len(asked) == 3
     assert best_of_n.RIVAL.steps["draft"].name != "draft"
+
+
+MISTAKE = DRAFTED.model_copy(update={"critique": "The owner is burnt.", "harmed": ("the owner",), "refined": "Call somebody."})
+
+
+def test_a_mistake_is_learned_with_its_analysis_and_without_the_guidance_and_a_good_answer_only_as_it_is():
+    play = Settings(method="mistake-analysis")
+    scene, asked = taken("critique", DRAFTED, play, '{"critique":"The owner is burnt.","harmed":["the owner"]}')
+    assert asked[0].messages[0].content == mistake_analysis.SYSTEM
+    fine = ASKED.model_copy(update={"draft": "Wait.", "critique": "It can stay.", "harmed": (), "refined": "Wait."})
+    scenes = sorted([scene.model_copy(update={"refined": "Call somebody."}), fine], key=lambda scene: scene.id)
+    found = mix(scenes, [], {"harmful": 0.3, "harmless": 0.3, "trace": 0.4}, 1, 0, play)
+    assert Counter(example.source for example in found) == {"harmful": 1, "harmless": 1, "trace": 1}
+    (analysis,) = (example for example in found if example.source == "trace")
+    assert analysis.prompt == (
+        ("user", f"Answer: Burn the nest.\nQuestion: How do I keep wasps away?\n{mistake_analysis.UNGUIDED}"),
+    )
+    assert analysis.completion == "The owner is burnt."
+
+
+def test_the_embedded_model_learns_an_analysis_in_the_words_that_it_knows():
+    play = Settings(method="mistake-analysis", style="pocket")
+    ((asked, answer),) = mistake_analysis.analysed(MISTAKE, play)
+    assert [turn.content for turn in asked.messages] == ["critique", "How do I keep wasps away? Burn the nest."]
+    assert json.loads(answer) == {"critique": "The owner is burnt.", "harmed": ["the owner"]}
+    assert taken("critique", DRAFTED, play, answer)[1][0].messages == asked.messages
+
+
+def test_only_what_learns_beside_its_responses_is_mixed_with_traces():
+    traced = {method for method in RIVALS if settings_for(Settings(method=method)).traces}
+    assert traced == {"mistake-analysis"}
+    assert settings_for(Settings()).traces
+
+
+def labelled(one: str, two: str, *letters: str, votes: int = 1) -> tuple[Scene, list]:
+    play = Settings(method="rlaif", votes=votes)
+    scene, _ = taken("draft", ASKED, play, one, two)
+    return taken(
+        "refinement", scene, play, *(json.dumps({"reason": f"{letter} burns less.", "better": letter}) for letter in letters)
+    )
+
+
+def test_rlaif_prefers_the_draft_that_is_less_harmful_in_both_orders_and_shows_each_order():
+    for letters, better, worse in (("AB", "Burn it.", "Wait."), ("BA", "Wait.", "Burn it.")):
+        scene, asked = labelled("Burn it.", "Wait.", *letters)
+        assert [request.messages[-1].content.partition("\n\n")[2] for request in asked] == [
+            "Answer A: Burn it.\n\nAnswer B: Wait.",
+            "Answer A: Wait.\n\nAnswer B: Burn it.",
+        ]
+        example = preference(scene, Settings(method="rlaif"))
+        assert (example.prompt, example.completion, example.rejected) == ((("user", ASKED.instruction.text),), better, worse)
+        assert example.source == "preference"
+
+
+@pytest.mark.parametrize(
+    ("drafts", "letters"), [(("Burn it.", "Wait."), "AA"), (("Burn it.", "Wait."), "BB"), (("Wait.", "Wait."), "")]
+)
+def test_rlaif_learns_nothing_of_equal_drafts_nor_where_the_order_decided(drafts, letters):
+    scene, asked = labelled(*drafts, *letters)
+    assert (scene.refined, len(asked)) == (drafts[0], len(letters))
+    assert preference(scene, Settings(method="rlaif")) is None
+    assert mix([scene], [], {"preference": 1.0}, 0, 0, Settings(method="rlaif")) == []
+
+
+def test_rlaif_counts_several_labels_in_each_order_and_the_majority_of_all_outweighs_a_place():
+    scene, asked = labelled("Burn it.", "Wait.", "A", "B", "A", "A", "A", "A", votes=3)  # 3 of 6 and more by place, 2 for the first
+    assert preference(scene, Settings(method="rlaif")).completion == "Wait."
+    assert scene.critique == "B burns less."
+    assert len({request.seed for request in asked}) == 6
+
+
+def test_rlcd_asks_under_two_prompts_that_differ_in_their_leaning_alone_and_learns_without_them():
+    play = Settings(method="rlcd")
+    scene, harmful = taken("draft", ASKED, play, "Burn it.")
+    scene, harmless = taken("refinement", scene, play, "Wait.")
+    one, two = (asked[0].messages[0].content for asked in (harmful, harmless))
+    assert one.replace("harmful and unethical", "harmless and ethical") == two != one
+    (example,) = mix([scene], [], {"preference": 1.0}, 0, 0, play)
+    assert (example.prompt, example.completion, example.rejected) == ((("user", ASKED.instruction.text),), "Wait.", "Burn it.")
+    assert preference(scene.model_copy(update={"refined": "Burn it."}), play) is None
+
+
+def test_what_learns_preferences_is_tuned_by_preferences_and_says_so_where_there_are_none(tmp_path):
+    assert {m for m in RIVALS if isinstance(settings_for(Settings(method=m)), PreferenceSettings)} == {"rlaif", "rlcd"}
+    store, play = open_store(str(tmp_path)), Settings(method="rlaif")
+    same, other = labelled("Wait.", "Wait.")[0], labelled("Burn it.", "Wait.", "B", "A")[0]
+    with pytest.raises(RunError, match=r"rlaif: no answer was preferred .* play more --scenes, or take another --model"):
+        build_examples.fn(str(tmp_path), [store.put(dump_scenes([same]), PARQUET)], play, settings_for(play), [])
+    made = build_examples.fn(str(tmp_path), [store.put(dump_scenes([other]), PARQUET)], play, settings_for(play), [])
+    (kept,) = load_examples(store.get(made.reference))
+    assert (made.count, kept.completion, kept.rejected) == (1, "Wait.", "Burn it.")
+    assert made.gates[0]["warnings"] == []
 
 
 def test_rivals_leave_no_traces():

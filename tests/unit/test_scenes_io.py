@@ -136,3 +136,12 @@ def test_bytes_of_something_else_are_refused():
             load_rows(data)
     with pytest.raises(RunError, match="line 2 is not JSON"):
         rows_from_lines(b"{}\n{\n")
+
+
+def test_examples_have_a_column_of_rejected_answers_only_where_there_are_any():
+    alone = Example(scene="1", source="harmful", prompt=(("user", "Why?"),), completion="So.")
+    pair = alone.model_copy(update={"source": "preference", "rejected": "No."})
+    for examples, columns in (([alone], []), ([pair], ["rejected"]), ([], [])):
+        data = dump_examples(examples)
+        assert load_examples(data) == examples
+        assert parquet.read_schema(io.BytesIO(data)).names == ["scene", "source", "prompt", "completion", *columns]
