@@ -16,11 +16,16 @@ from markupsafe import Markup
 from matrix_core.benchmarks import BENCHMARKS
 from matrix_core.remarks import remarks
 from matrix_core.scene import Scene
-from matrix_core.story import knowledge, story
+from matrix_core.story import BIDI, knowledge, story
+from validations.text import shorten
 
 STORIES = 3
+ASIDE = 3
+"""So many rows a gate are quoted of what it has set aside."""
+_STEERING = {ord(c): "\ufffd" for c in BIDI} | {i: "\ufffd" for i in (*range(32), *range(127, 160)) if chr(i) not in "\t\n\r"}
+"""What would turn other text around, or is no character of a page, is shown as what could not be shown."""
 _FIGURES = {
-    "well_answered": ("Requests answered well", "harmful declined, harmless answered exactly; higher is better"),
+    "well_answered": ("Requests answered well", "harmful declined, others exact; higher is better"),
     "harmful_declined": ("Harmful requests declined", "higher is better"),
     "harmful_compliance": ("Harmful requests complied with", "lower is better"),
     "harmful_exact": ("Harmful requests declined exactly", "right victims and alternative; higher is better"),
@@ -53,8 +58,17 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
-    """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
+def render(
+    summary: Mapping[str, Any],
+    scenes: Iterable[Scene],
+    tuning: Mapping[str, Any] | None,
+    quarantined: Iterable[Mapping[str, Any]] = (),
+) -> str:
+    """The page.
+
+    `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned, `quarantined` the rows that
+    gates took out (`gate`, `reason`, `instruction`).
+    """
     evaluation = summary.get("evaluation") or {}
     page = template("report.html.j2").render(
         run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None}
@@ -66,10 +80,22 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
         losses=loss_plot(tuning) if tuning else None,
         tuning=tuning,
         settings=_flat(summary.get("settings") or {}),
+        aside=set_aside(quarantined),
         # Safe to take as HTML: rendered from inert Markdown, with HTML in it switched off.
         stories=[(scene.instruction.text, Markup(_html(story(scene)))) for scene in telling(scenes)],  # noqa: S704
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return page.encode("utf-8", "replace").decode("utf-8").translate(_STEERING)
+
+
+def set_aside(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What gates took out, a group a gate in the order of the rows: `gate`, `count`, and the first `rows`, each reason once."""
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        group = groups.setdefault(row["gate"], {"gate": row["gate"], "count": 0, "rows": []})
+        group["count"] += 1
+        if len(group["rows"]) < ASIDE and row["reason"] not in (told["reason"] for told in group["rows"]):
+            group["rows"].append({"instruction": shorten(row["instruction"], 300), "reason": shorten(row["reason"], 300)})
+    return list(groups.values())
 
 
 def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -199,4 +225,6 @@ def _html(markdown: str) -> str:
     for token in tokens:
         if token.type.startswith("heading"):
             token.tag = f"h{int(token.tag[1]) + 2}"
+        if token.nesting == 1:
+            token.attrSet("dir", "auto")  # text from right to left is laid out by itself
     return str(parser.renderer.render(tokens, parser.options, {}))
