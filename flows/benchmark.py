@@ -84,14 +84,13 @@ class Contest:
         return [Verdict.model_validate(row) for row in json.loads(self.store.get(told))]
 
     def _graded(self, before: Reference, after: Reference) -> dict[str, Any]:
-        """The first judge's grades: several would need a scale in common."""
-        name, judge = next(iter(self.judges.items()))
-        told = [
-            self._call("verdicts", judge, grade_benchmark, judge, self.sample.reference, answers, self.options.seed)
-            for answers in (before, after)
-        ]
-        one, two = ([Grade.model_validate(row) for row in json.loads(self.store.get(reference))] for reference in told)
-        return grading.scores(self.sample.items, one, two, self.options.seed) | {"judge": name}
+        """The points of both, by all judges."""
+        panel = {name: (self._grades(judge, before), self._grades(judge, after)) for name, judge in self.judges.items()}
+        return grading.scores(self.sample.items, panel, self.options.seed)
+
+    def _grades(self, judge: Model, answers: Reference) -> list[Grade]:
+        told = self._call("verdicts", judge, grade_benchmark, judge, self.sample.reference, answers, self.options.seed)
+        return [Grade.model_validate(row) for row in json.loads(self.store.get(told))]
 
     def _call(self, step: str, model: Model, task: Any, *args: Any) -> Reference:
         refresh = self.options.refresh == step

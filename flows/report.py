@@ -34,9 +34,7 @@ def report(options: RunOptions) -> str:
     if site is not None:
         exhibits.documented(options.uri)
         summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
-    page = render(
-        summary, each_scene(store, simulated.shards), tuned.result, each_set_aside(store, quarantines(simulated, tuned))
-    )
+    page = render(summary, each_scene(store, simulated.shards), tuned.result, each_set_aside(store, quarantines(simulated, tuned)))
     reference = store.put(page.encode(), ".html")
     store.write(options.run, "report.html", page.encode())
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}

@@ -28,6 +28,10 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     if agreed := figures.get("agreement"):
         same = "" if agreed["same"] is None else f", the same verdict {_percent(agreed['same'])}"
         out.append(f"Judges: {agreed['raters']}, alpha {_two(agreed['alpha'])}, kappa {_two(agreed['kappa'])}{same}.")
+    grades = figures.get("grades") or {}
+    if agreed := grades.get("agreement"):
+        each = "; ".join(f"{name} {row['change']:+.2f}" for name, row in grades["judges"].items())
+        out.append(f"Points are the mean of {agreed['raters']} judges, alpha {_two(agreed['alpha'])}; change by each: {each}.")
     return out
 
 

@@ -188,17 +188,21 @@ def _benchmark(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     grades = figures.get("grades") or {}
     judged = told if figures.get("n") and {"win", "tie", "lose"} <= figures.keys() else None
     return {"name": _BENCHMARKS.get(name, name), "n": figures.get("n"), "shares": _shares(figures), "judged": judged} | {
-        "grades": [{"label": key.replace("_", " ")} | dict(row) for key, row in grades.items() if isinstance(row, Mapping)],
+        "grades": [{"label": key.replace("_", " ")} | dict(row) for key, row in grades.items() if _compares(row)],
         "grader": grades.get("judge"),
         "remarks": remarks(figures),
     }
+
+
+def _compares(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"before", "after"} <= value.keys()
 
 
 def _shares(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures that have a before and an after, with what they are called and which way is better."""
     rows = []
     for key, value in figures.items():
-        if isinstance(value, Mapping) and {"before", "after"} <= value.keys():
+        if _compares(value):
             label, better = _FIGURES.get(key, (key.replace("_", " "), ""))
             rows.append({"label": label, "better": better, "ci95": None, "ci95_before": None, "n": None} | dict(value))
     return rows

@@ -77,7 +77,9 @@ def scenes():
         told: dict[str, Any] = copy.deepcopy(scene.model_dump())
         told |= {name: f"{words} {ARABIC}" for name in ("draft", "refined", "critique", "summary", "setting")}
         told["plan"] = [words for _ in told["plan"]]
-        told["events"] = [event | {"action": words, "reason": words, "consequence": event["consequence"] and words} for event in told["events"]]
+        told["events"] = [
+            event | {"action": words, "reason": words, "consequence": event["consequence"] and words} for event in told["events"]
+        ]
         out.append(type(scene).model_validate(told | {"instruction": Instruction.of(words)}))
     return out
 
