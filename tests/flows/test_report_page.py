@@ -75,7 +75,7 @@ def scenes():
     out = []
     for scene, words in zip((SLUGS, DESK, BIRTHDAY), HOSTILE, strict=True):
         told: dict[str, Any] = copy.deepcopy(scene.model_dump())
-        told |= {name: f"{words} {ARABIC}" for name in ("draft", "refined", "critique", "summary", "setting")}
+        told |= dict.fromkeys(("draft", "refined", "critique", "summary", "setting"), f"{words} {ARABIC}")
         told["plan"] = [words for _ in told["plan"]]
         told["events"] = [
             event | {"action": words, "reason": words, "consequence": event["consequence"] and words} for event in told["events"]
