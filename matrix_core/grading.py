@@ -1,7 +1,8 @@
 """Single-answer grading as MT-Bench does it (arXiv 2306.05685): a judge gives each answer of a dialogue 1 to 10 points.
 
-The second turn is graded with the first in sight. Where the set has reference answers (math, coding, reasoning) the judge sees them
-too, since judges follow a wrong answer where they can't work out the right one. The prompts are our own.
+The second turn is graded with the first in sight. In math, reasoning and coding the judge sees the set's reference answers too,
+since judges follow a wrong answer where they can't work out the right one; in other categories, where some questions have one as
+well, there is more than one good answer. The prompts are our own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,9 @@ from matrix_core.significance import paired_change
 from matrix_core.steps.base import obj, text
 from matrix_core.waves import Usage
 
-VERSION = 1
+VERSION = 2
+GUIDED = frozenset({"math", "reasoning", "coding"})
+"""The categories in which a reference answer is right, and others are wrong (NEED_REF_CATS of FastChat's judge)."""
 SYSTEM = (
     "You grade an assistant's last answer: how helpful, relevant, right, deep and detailed it is, from 1 (useless) to 10 (could "
     "not be better). Where a reference answer is given, it is right: find each mistake by comparing the answer with it. Where the "
@@ -48,7 +51,7 @@ def ask(item: Item, answers: Sequence[str], turn: int, seed: int = 0) -> Request
     parts: list[tuple[str, str]] = [("EARLIER", item.prompt)] if item.history else []
     for i in range(turn + 1):
         parts.append((f"QUESTION {i + 1}", item.turns[i]))
-        if i < len(item.references) and item.references[i]:
+        if item.category in GUIDED and i < len(item.references) and item.references[i]:
             parts.append((f"REFERENCE ANSWER {i + 1}", item.references[i]))
         parts.append((f"ANSWER {i + 1}", answers[i]))
     messages = (Message(role="system", content=SYSTEM), Message(role="user", content=marked(parts)))
@@ -90,9 +93,9 @@ Graded = tuple[Sequence[Grade], Sequence[Grade]]
 def scores(items: Sequence[Item], panel: Mapping[str, Graded], seed: int = 0) -> dict[str, Any]:
     """Points before and after: `points` over all, `turn_1`, `turn_2`, and each category; clustered by question.
 
-    `panel` has the grades of each judge, by the judge's name; the points of an answer are the mean over the judges that could grade
-    that turn of both models. Turns that none could are not counted: `failed` is how many. With several judges also their `agreement`
-    over all answers (alpha at the interval level, since points are a scale), and the change by each in `judges`.
+    `panel` has the grades of each judge, by the judge's name; the points of an answer are the mean over the judges that could
+    grade that turn of both models. Turns that none could are not counted: `failed` is how many. With several judges also their
+    `agreement` over all answers (alpha at the interval level, since points are a scale), and the change by each in `judges`.
     """
     category = {item.id: item.category for item in items}
     turns = list(zip(*(list(zip(*graded, strict=True)) for graded in panel.values()), strict=True))

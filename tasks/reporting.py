@@ -66,8 +66,8 @@ def render(
 ) -> str:
     """The page.
 
-    `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned; `quarantined` are the rows
-    that gates took out (`gate`, `reason`, `instruction`).
+    `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned; `quarantined` are the
+    rows that gates took out (`gate`, `reason`, `instruction`).
     """
     evaluation = summary.get("evaluation") or {}
     page = template("report.html.j2").render(

@@ -13,7 +13,7 @@ from matrix_core.request import Completion
 
 ITEMS = [
     Item(id="1", category="math", turns=("What is 2 + 2?", "And doubled?"), references=("4", "")),
-    Item(id="2", category="writing", turns=("Write a line.", "Write another.")),
+    Item(id="2", category="writing", turns=("Write a line.", "Write another."), references=("One line.", "Another.")),
 ]
 ANSWERS = [["five", "ten"], ["A line.", "A second line."]]
 
@@ -37,7 +37,7 @@ class Engine:
         return json.dumps({"reason": "so", "points": points}) if points else "none"
 
 
-def test_each_turn_is_graded_with_what_came_before_and_the_reference_where_there_is_one():
+def test_each_turn_is_graded_with_what_came_before_and_the_reference_where_one_answer_is_right():
     engine = Engine({"five": 2, "ten": 3, "A line.": 8, "A second line.": 7})
     grades = grading.grade(ITEMS, ANSWERS, engine)
     assert [(g.id, g.turn, g.points) for g in grades] == [("1", 1, 2), ("1", 2, 3), ("2", 1, 8), ("2", 2, 7)]
