@@ -9,6 +9,9 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     out = []
     if itself := figures.get("judged_by_itself"):
         out.append(f"The judge is one of the judged models ({', '.join(itself)}): this proves little.")
+    if why := figures.get("why_failed"):
+        asked = figures["n"] + figures["failed"]
+        out.append(f"{figures['failed']} of {asked} pairs could not be judged, most often: {' '.join(why.split())[:200]}.")
     position = figures.get("position_bias")
     if position:
         place = "first" if position["first"] > position["second"] else "second"

@@ -10,6 +10,7 @@ from matrix_core.agreement import agreement, alpha_of, fleiss_kappa, kappa_of, k
 from matrix_core.biases import length_control, position_bias
 from matrix_core.comparison import figures
 from matrix_core.judging import Pair, Verdict, judge
+from matrix_core.remarks import remarks
 from matrix_core.request import Completion
 
 
@@ -163,6 +164,17 @@ def test_what_most_judges_say_counts():
 
 def _tuned(a, b):
     return "A" if a.startswith("b") else "B"
+
+
+def test_what_could_not_be_judged_is_told_with_the_reason():
+    some = pairs(4)
+    verdicts = [
+        Verdict(id="0", outcome="win"),
+        *(Verdict(id=str(i), error=why) for i, why in enumerate(("no JSON", "x", "no JSON"), 1)),
+    ]
+    found = figures(some, {"rule": verdicts})
+    assert "3 of 4 pairs could not be judged, most often: no JSON." in remarks(found)
+    assert "why_failed" not in figures(some[:1], {"rule": verdicts[:1]})
 
 
 def test_nothing_judged_has_no_figures():
