@@ -1,6 +1,7 @@
 """The report in a real browser: without a network, with hostile text in every place, and on paper."""
 
 import copy
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ ARABIC = "\u0643\u064a\u0641 \u0623\u0633\u0642\u064a \u0627\u0644\u062d\u062f\u
 HOSTILE = (f"{SCRIPT} first", f"{LONG} second", f"{TURNED} third")
 PAPER, MARGIN = (595.0, 842.0), 36.0
 """A4 in points, and a little less than the page's margin."""
-WIN, LOSE, BEFORE = (0x1A, 0x7F, 0x4B), (0xC2, 0x40, 0x2D), (0xA3, 0xAC, 0xB9)
+WIN, LOSE, BEFORE, CARD = (0x1A, 0x7F, 0x4B), (0xC2, 0x40, 0x2D), (0xA3, 0xAC, 0xB9), (0xF6, 0xF7, 0xF9)
 
 JUDGED: dict[str, Any] = {
     "n": 100, "win": 50, "tie": 30, "lose": 20, "failed": 1, "win_rate": 0.5, "ci95": [0.4, 0.6], "net_win_rate": 0.3,
@@ -97,19 +98,25 @@ def browser():
         yield started
 
 
+@contextmanager
+def opened(browser, file):
+    """The page in a browser that is offline; nothing may go wrong in it."""
+    problems: list[str] = []
+    with page_of(browser) as page:
+        page.context.set_offline(True)
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(dialog.message))
+        page.on("request", lambda asked: problems.append(asked.url) if asked.url != file.as_uri() else None)
+        page.goto(file.as_uri())
+        yield page
+    assert problems == []
+
+
 @pytest.fixture
 def page(browser, report):
-    """The report, opened in a browser that is offline; nothing may go wrong in it."""
-    problems: list[str] = []
-    with page_of(browser) as opened:
-        opened.context.set_offline(True)
-        opened.on("console", lambda message: problems.append(message.text))
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.on("dialog", lambda dialog: problems.append(dialog.message))
-        opened.on("request", lambda asked: problems.append(asked.url) if asked.url != report.as_uri() else None)
-        opened.goto(report.as_uri())
-        yield opened
-    assert problems == []
+    with opened(browser, report) as page:
+        yield page
 
 
 @needs_browser
@@ -160,11 +167,14 @@ def test_text_that_runs_from_the_right_stays_by_itself(page):
 
 
 @needs_browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_prints_whole_and_in_colour_on_white_paper(page, scheme):
+def test_it_prints_whole_and_in_colour_on_white_paper(browser, report):
     pdfium = pytest.importorskip("pypdfium2")
-    page.emulate_media(color_scheme=scheme)
-    sheets = pdfium.PdfDocument(page.pdf(format="A4", print_background=False))
+    shorter = report.with_name("shorter.html")
+    shorter.write_text(report.read_text().replace(LONG, LONG[:300]))  # long enough for lines, and not for sheets
+    with opened(browser, shorter) as page:
+        page.emulate_media(color_scheme="dark")
+        sheets = pdfium.PdfDocument(page.pdf(format="A4", print_background=False))
+        headings = page.eval_on_selector_all("h2, h3, h4", "all => all.map(one => one.textContent.trim())")
     texts, colours = [], set()
     for sheet in sheets:
         told = sheet.get_textpage()
@@ -176,6 +186,7 @@ def test_it_prints_whole_and_in_colour_on_white_paper(page, scheme):
         assert (drawn[:, -int(MARGIN) :] == 255).all(), "something reaches into the margin"
         assert (drawn == 255).all(axis=-1).mean() > 0.2, "the paper stays white"
         colours |= {tuple(map(int, pixel)) for pixel in np.unique(drawn.reshape(-1, 3), axis=0)}
-    assert {WIN, LOSE, BEFORE} <= colours
+    assert {WIN, LOSE, BEFORE, CARD} <= colours
     assert sum(text.count("Who knew what") for text in texts) == 3, "scenes that are closed on the screen are told on paper"
-    assert all(text.strip() for text in texts), "a sheet is empty"
+    last = [text.rstrip().splitlines()[-1].strip() for text in texts]
+    assert not set(last) & set(headings), "a heading stands alone at the end of a sheet"
