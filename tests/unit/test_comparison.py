@@ -135,7 +135,18 @@ def test_alpha_and_kappa_are_the_published_ones():
     counts = (
         "0 0 0 0 14|0 2 6 4 2|0 0 3 5 6|0 3 9 2 0|2 2 8 1 1|7 7 0 0 0|3 2 6 3 0|2 5 3 2 2|6 5 2 1 0|0 2 2 3 7"  # subject by subject
     )
-    assert kappa_of(np.array([row.split() for row in counts.split("|")], dtype=int)) == pytest.approx(0.210, abs=5e-4)
+    assert kappa_of(table_of(counts)) == pytest.approx(0.210, abs=5e-4)
+    # Fleiss, Measuring nominal scale agreement among many raters (1971), table 1: 6 psychiatrists, 30 patients, 5 diagnoses.
+    counts = (
+        "0 0 0 6 0|0 3 0 0 3|0 1 4 0 1|0 0 0 0 6|0 3 0 3 0|2 0 4 0 0|0 0 4 0 2|2 0 3 1 0|2 0 0 4 0|0 0 0 0 6|1 0 0 5 0|1 1 0 4 0|"
+        "0 3 3 0 0|1 0 0 5 0|0 2 0 3 1|0 0 5 0 1|3 0 0 1 2|5 1 0 0 0|0 2 0 4 0|1 0 2 0 3|0 0 0 0 6|0 1 0 5 0|0 2 0 1 3|2 0 0 4 0|"
+        "1 0 0 4 1|0 5 0 1 0|4 0 0 0 2|0 2 0 4 0|1 0 5 0 0|0 0 0 0 6"
+    )
+    assert kappa_of(table_of(counts)) == pytest.approx(0.430, abs=5e-4)
+
+
+def table_of(counts):
+    return np.array([row.split() for row in counts.split("|")], dtype=int)
 
 
 def test_agreement_is_told_only_where_there_is_some():
