@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.naming import named_endpoint
@@ -12,6 +13,7 @@ from matrix_core.comparison import figures
 from matrix_core.errors import UserError
 from matrix_core.grading import Grade
 from matrix_core.judging import Verdict
+from matrix_core.models import embedded, resolve
 from matrix_core.refusals import WEAK, complied
 from tasks.benchmarks import (
     Sample,
@@ -84,14 +86,13 @@ class Contest:
         return [Verdict.model_validate(row) for row in json.loads(self.store.get(told))]
 
     def _graded(self, before: Reference, after: Reference) -> dict[str, Any]:
-        """The first judge's grades: several would need a scale in common."""
-        name, judge = next(iter(self.judges.items()))
-        told = [
-            self._call("verdicts", judge, grade_benchmark, judge, self.sample.reference, answers, self.options.seed)
-            for answers in (before, after)
-        ]
-        one, two = ([Grade.model_validate(row) for row in json.loads(self.store.get(reference))] for reference in told)
-        return grading.scores(self.sample.items, one, two, self.options.seed) | {"judge": name}
+        """The points of both, by all judges."""
+        panel = {name: (self._grades(judge, before), self._grades(judge, after)) for name, judge in self.judges.items()}
+        return grading.scores(self.sample.items, panel, self.options.seed)
+
+    def _grades(self, judge: Model, answers: Reference) -> list[Grade]:
+        told = self._call("verdicts", judge, grade_benchmark, judge, self.sample.reference, answers, self.options.seed)
+        return [Grade.model_validate(row) for row in json.loads(self.store.get(told))]
 
     def _call(self, step: str, model: Model, task: Any, *args: Any) -> Reference:
         refresh = self.options.refresh == step
@@ -138,14 +139,21 @@ def remote_or_local(text: str, name: str = "") -> Model:
 
 
 def judged_by_itself(judges: dict[str, Model], models: tuple[Model, ...]) -> list[str]:
-    """The judges that are one of the judged models, or of the same name."""
-    known = {engine(model).fingerprint for model in models} | {model.name for model in models}
-    return [name for name, judge in judges.items() if engine(judge).fingerprint in known or judge.name in known]
+    """The judges that are one of the judged models: of the same weights or name, or served from the same folder."""
+    known = {name for model in models for name in _names(model)}
+    return [name for name, judge in judges.items() if known & _names(judge)]
+
+
+def _names(model: Model) -> set[str]:
+    """What a model is known by. A server is asked nothing: it names its model as it likes, often by a folder."""
+    names = {engine(model).fingerprint, model.name}
+    folder = Path(model.name if model.endpoints else resolve(model.name).path).expanduser()
+    return names | ({str(folder.resolve())} if folder.is_dir() else set())
 
 
 def not_embedded(models: tuple[Model, ...]) -> None:
     """Raises UserError for the embedded model: it knows nothing of a public set."""
-    if any(model.name == "pocket" for model in models):
+    if any(embedded(model.name) for model in models):
         raise UserError(
             "the embedded model knows its own small world alone: it has its own evaluation (--benchmark pocket), "
             "and neither answers nor judges a public set; take a run of another --model"

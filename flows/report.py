@@ -14,7 +14,7 @@ from flows.options import RunOptions
 from matrix_core import release
 from tasks import cards, data_docs, exhibits
 from tasks.reporting import render
-from tasks.runs import RATED, Evaluated, Simulated, Tuned, each_scene, recall
+from tasks.runs import RATED, Evaluated, Simulated, Tuned, each_scene, each_set_aside, recall
 from tasks.signatures import Signed, sign
 from tasks.spending import spent
 from tasks.store import MissingError, Reference, Store
@@ -36,7 +36,7 @@ def report(options: RunOptions) -> str:
     if site is not None:
         exhibits.documented(options.uri)
         summary["artifacts"]["data_docs"] = {"uri": f"{options.uri}/data_docs/index.html", "sha256": site.sha256}
-    page = render(summary, each_scene(store, simulated.shards), tuned.result)
+    page = render(summary, each_scene(store, simulated.shards), tuned.result, each_set_aside(store, quarantines(simulated, tuned)))
     reference = store.put(page.encode(), ".html")
     store.write(options.run, "report.html", page.encode())
     summary["artifacts"]["report"] = {"uri": options.uri + "/report.html", "sha256": reference.sha256}
@@ -50,6 +50,11 @@ def report(options: RunOptions) -> str:
 def gates_of(simulated: Simulated, tuned: Tuned, evaluated: Evaluated) -> list[dict[str, Any]]:
     """What all gates of a run said."""
     return [record.gate for record, _ in simulated.records if record.gate] + tuned.gates + evaluated.gates
+
+
+def quarantines(simulated: Simulated, tuned: Tuned) -> list[Reference]:
+    """Where the rows lie that gates took out."""
+    return [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]
 
 
 def as_json(value: Any) -> bytes:
@@ -160,9 +165,7 @@ def manifest(options: RunOptions, simulated: Simulated, tuned: Tuned, summary: d
             "adapter": {**tuned.adapter.model_dump(), "from": tuned.examples.sha256} if tuned.adapter else None,
             "report": summary["artifacts"]["report"],
         },
-        "quarantines": [
-            reference.model_dump() for reference in [*simulated.quarantines, *([tuned.quarantine] if tuned.quarantine else [])]
-        ],
+        "quarantines": [reference.model_dump() for reference in quarantines(simulated, tuned)],
     }
 
 

@@ -5,7 +5,7 @@ Everything that comes out of a run is data: it goes into `rich.text.Text`, never
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ from matrix_core.scene import Scene
 from tasks.inputs import printable
 from tasks.scenes_io import each_of_lines, from_lines, rows_from_lines
 from tasks.store import MissingError, Store
+from validations.text import shorten
 
 _LISTED = 5
 
@@ -86,7 +87,7 @@ def show_run(store: Store, run_id: str, console: Console, as_json: bool = False)
                 for title, key in (("Counts", "counts"), ("Tokens", "tokens"), ("Seconds", "timing"))
             ]
         ),
-        _table("Gates", ("name", "passed", "evaluated", "quarantined", "success_percent", "warnings"), told.get("gates") or ()),
+        *_gates(told.get("gates") or ()),
     ]
     if told.get("evaluation"):
         parts += _evaluation(told["evaluation"])
@@ -137,6 +138,13 @@ def _first_scenes(store: Store, run_id: str) -> RenderableType:
     return table
 
 
+def _gates(noted: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """What each gate took out; under the table, since a sentence needs more than a column, what they warn of."""
+    warned = [f"{gate['name']}: {shorten(said, 240)}" for gate in noted for said in gate.get("warnings") or ()]
+    table = _table("Gates", ("name", "passed", "evaluated", "quarantined", "success_percent"), noted)
+    return [table, *(Text(said) for said in warned)]
+
+
 def _evaluation(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
     """Comparisons of answers pair by pair, shares before and after the tuning, and what to know when reading them."""
     pairs = [{"benchmark": name} | dict(figures) for name, figures in benchmarks.items() if "win_rate" in figures]
@@ -146,9 +154,19 @@ def _evaluation(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[RenderableT
         for figure, share in figures.items()
         if isinstance(share, Mapping) and "before" in share
     ]
-    return [
+    points = [
+        {"benchmark": name, "points of 10": figure.replace("_", " ")} | dict(row)
+        for name, figures in benchmarks.items()
+        for figure, row in (figures.get("grades") or {}).items()
+        if isinstance(row, Mapping) and "before" in row
+    ]
+    tables = [
         _table("Tuned against base", ("benchmark", "n", "win", "tie", "lose", "win_rate", "ci95", "judge"), pairs),
         _table("Shares before and after tuning", ("benchmark", "figure", "before", "after", "ci95"), shares),
+        _table("Points before and after tuning", ("benchmark", "points of 10", "before", "after", "change", "ci95_change"), points),
+    ]
+    return [
+        *(table for table in tables if table.row_count),
         *(Text(printable(f"{name}: {said}", 600)) for name, figures in benchmarks.items() for said in remarks(figures)),
     ]
 

@@ -95,6 +95,8 @@ def _said(value: Any, column: str) -> str:
         raise FormatError(f"column {column!r} must be text, not {kinds.get(type(value), type(value).__name__)}")
     if not value.strip():
         raise FormatError(f"column {column!r} is blank")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise FormatError(f"column {column!r} has half of a character in it (a surrogate by itself): write the text anew as UTF-8")
     return value.strip()
 
 

@@ -1,5 +1,6 @@
 """A pairwise comparison in all its figures: win rates, what they can tell, and what the judge went by besides the answers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ def figures(pairs: Sequence[Pair], panel: Mapping[str, Sequence[Verdict]], seed:
     What `statistics.win_rates` gives, with several judges for what most of them say, and: `win_rate_half_ties` with
     `ci95_half_ties` (50 % is no difference), clustered by prompt; `sign_test`, its exact p-value; `position_bias` and `length`;
     with several judges their `agreement` and each one's win rate in `judges`; where the interval can't tell the two apart
-    `prompts_needed`.
+    `prompts_needed`; where pairs could not be judged `why_failed`, what went wrong most often.
     """
     votes = list(zip(*panel.values(), strict=True))
     verdicts = [vote[0] if len(vote) == 1 else majority(vote) for vote in votes]
     out = statistics.win_rates(verdicts, seed)
+    if errors := Counter(verdict.error for verdict in verdicts if verdict.error):
+        out["why_failed"] = errors.most_common(1)[0][0]
     judged = [(pair, verdict.outcome) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.outcome]
     values = [VALUES[outcome] for _, outcome in judged]
     rate = significance.clustered_mean(values, [pair.instruction for pair, _ in judged], seed) if judged else None

@@ -1,14 +1,17 @@
 """Single-answer grading as MT-Bench does it (arXiv 2306.05685): a judge gives each answer of a dialogue 1 to 10 points.
 
-The second turn is graded with the first in sight. Where the set has reference answers (math, coding, reasoning) the judge sees them
-too, since judges follow a wrong answer where they can't work out the right one. The prompts are our own.
+The second turn is graded with the first in sight. In math, reasoning and coding the judge sees the set's reference answers too,
+since judges follow a wrong answer where they can't work out the right one; in other categories, where some questions have one as
+well, there is more than one good answer. The prompts are our own.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from matrix_core.agreement import alpha_of
 from matrix_core.benchmarks import Item
 from matrix_core.engines.base import Engine, Progress
 from matrix_core.judging import marked, structured
@@ -17,7 +20,9 @@ from matrix_core.significance import paired_change
 from matrix_core.steps.base import obj, text
 from matrix_core.waves import Usage
 
-VERSION = 1
+VERSION = 2
+GUIDED = frozenset({"math", "reasoning", "coding"})
+"""The categories in which a reference answer is right, and others are wrong (NEED_REF_CATS of FastChat's judge)."""
 SYSTEM = (
     "You grade an assistant's last answer: how helpful, relevant, right, deep and detailed it is, from 1 (useless) to 10 (could "
     "not be better). Where a reference answer is given, it is right: find each mistake by comparing the answer with it. Where the "
@@ -46,7 +51,7 @@ def ask(item: Item, answers: Sequence[str], turn: int, seed: int = 0) -> Request
     parts: list[tuple[str, str]] = [("EARLIER", item.prompt)] if item.history else []
     for i in range(turn + 1):
         parts.append((f"QUESTION {i + 1}", item.turns[i]))
-        if i < len(item.references) and item.references[i]:
+        if item.category in GUIDED and i < len(item.references) and item.references[i]:
             parts.append((f"REFERENCE ANSWER {i + 1}", item.references[i]))
         parts.append((f"ANSWER {i + 1}", answers[i]))
     messages = (Message(role="system", content=SYSTEM), Message(role="user", content=marked(parts)))
@@ -72,24 +77,52 @@ def grade(
     ]
 
 
-def scores(items: Sequence[Item], before: Sequence[Grade], after: Sequence[Grade], seed: int = 0) -> dict[str, Any]:
+class _Points(NamedTuple):
+    """One turn before and after, as the judges mean it who could grade both."""
+
+    id: str
+    turn: int
+    before: float
+    after: float
+
+
+Graded = tuple[Sequence[Grade], Sequence[Grade]]
+"""One judge's grades before and after, in the same order."""
+
+
+def scores(items: Sequence[Item], panel: Mapping[str, Graded], seed: int = 0) -> dict[str, Any]:
     """Points before and after: `points` over all, `turn_1`, `turn_2`, and each category; clustered by question.
 
-    Only turns that both models have a grade for are counted; `failed` is how many others there are.
+    `panel` has the grades of each judge, by the judge's name; the points of an answer are the mean over the judges that could
+    grade that turn of both models. Turns that none could are not counted: `failed` is how many. With several judges also their
+    `agreement` over all answers (alpha at the interval level, since points are a scale), and the change by each in `judges`.
     """
     category = {item.id: item.category for item in items}
-    rows = [(a, b) for a, b in zip(before, after, strict=True) if a.points is not None and b.points is not None]
-    out: dict[str, Any] = {"n": len({a.id for a, _ in rows}), "failed": len(before) - len(rows)}
-
-    def told(some: Sequence[tuple[Grade, Grade]]) -> dict[str, Any]:
-        return paired_change(
-            [float(a.points or 0) for a, _ in some], [float(b.points or 0) for _, b in some], [a.id for a, _ in some], seed
-        )
-
+    turns = list(zip(*(list(zip(*graded, strict=True)) for graded in panel.values()), strict=True))
+    rows = [row for turn in turns if (row := _mean(turn)) is not None]
+    out: dict[str, Any] = {"n": len({row.id for row in rows}), "failed": len(turns) - len(rows), "judge": ", ".join(panel)}
     if rows:
-        out["points"] = told(rows)
-        for turn in sorted({a.turn for a, _ in rows}):
-            out[f"turn_{turn}"] = told([row for row in rows if row[0].turn == turn])
-        for name in sorted({category[a.id] for a, _ in rows} - {""}):
-            out[f"points_{name}"] = told([row for row in rows if category[row[0].id] == name])
+        out["points"] = _told(rows, seed)
+        for number in sorted({row.turn for row in rows}):
+            out[f"turn_{number}"] = _told([row for row in rows if row.turn == number], seed)
+        for name in sorted({category[row.id] for row in rows} - {""}):
+            out[f"points_{name}"] = _told([row for row in rows if category[row.id] == name], seed)
+    if len(panel) > 1:
+        table = [[np.nan if grade.points is None else grade.points for grade in (*one, *two)] for one, two in panel.values()]
+        out["agreement"] = {"raters": len(panel), "alpha": alpha_of(np.asarray(table, dtype=np.float64), "interval")}
+        alone = {name: [row for pair in zip(*graded, strict=True) if (row := _mean([pair]))] for name, graded in panel.items()}
+        out["judges"] = {name: _told(some, seed) for name, some in alone.items() if some}
     return out
+
+
+def _mean(turn: Sequence[tuple[Grade, Grade]]) -> _Points | None:
+    """The means over the judges that could grade this turn of both models; `turn` has (before, after) of each judge."""
+    both = [(one.points, two.points) for one, two in turn if one.points is not None and two.points is not None]
+    if not both:
+        return None
+    before, after = (sum(points) / len(both) for points in zip(*both, strict=True))
+    return _Points(turn[0][0].id, turn[0][0].turn, before, after)
+
+
+def _told(rows: Sequence[_Points], seed: int) -> dict[str, Any]:
+    return paired_change([row.before for row in rows], [row.after for row in rows], [row.id for row in rows], seed)

@@ -6,8 +6,12 @@ and would be done again and again: several times while they are imported, then o
 
 import gc
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# TRL and PEFT still use names that transformers calls old: nothing that a user could act upon.
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
 
 
 @contextmanager

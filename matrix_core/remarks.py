@@ -9,6 +9,9 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     out = []
     if itself := figures.get("judged_by_itself"):
         out.append(f"The judge is one of the judged models ({', '.join(itself)}): this proves little.")
+    if why := figures.get("why_failed"):
+        asked = figures["n"] + figures["failed"]
+        out.append(f"{figures['failed']} of {asked} pairs could not be judged, most often: {' '.join(why.split())[:200]}.")
     position = figures.get("position_bias")
     if position:
         place = "first" if position["first"] > position["second"] else "second"
@@ -28,6 +31,10 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     if agreed := figures.get("agreement"):
         same = "" if agreed["same"] is None else f", the same verdict {_percent(agreed['same'])}"
         out.append(f"Judges: {agreed['raters']}, alpha {_two(agreed['alpha'])}, kappa {_two(agreed['kappa'])}{same}.")
+    grades = figures.get("grades") or {}
+    if agreed := grades.get("agreement"):
+        each = "; ".join(f"{name} {row['change']:+.2f}" for name, row in grades["judges"].items())
+        out.append(f"Points are the mean of {agreed['raters']} judges, alpha {_two(agreed['alpha'])}; change by each: {each}.")
     return out
 
 

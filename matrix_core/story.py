@@ -15,7 +15,8 @@ from matrix_core.steps.base import listed
 _ACTIVE = re.compile(r"[\\`*_{}\[\]<>#|~&!$]")
 _LEADING = re.compile(r"^(?=[-+=:])|^(\d+)(?=[.)])")
 _STEERING = {"Cc", "Cs", "Co", "Zl", "Zp"}
-_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of text."""
 
 
 class Knowledge(NamedTuple):
@@ -33,7 +34,7 @@ class Knowledge(NamedTuple):
 def inert(text: str) -> str:
     """The text on one line, as Markdown that shows it and nothing else."""
     line = " ".join(text.split())
-    shown = "".join("\ufffd" if unicodedata.category(c) in _STEERING or c in _BIDI else c for c in line)
+    shown = "".join("\ufffd" if unicodedata.category(c) in _STEERING or c in BIDI else c for c in line)
     return _LEADING.sub(r"\1\\", _ACTIVE.sub(r"\\\g<0>", shown))
 
 

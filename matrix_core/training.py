@@ -5,7 +5,6 @@ import math
 import random
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,6 @@ from matrix_core.models import ModelSpec, half_precision
 from matrix_core.request import Message
 from matrix_core.scene import Example
 from matrix_core.tuning import SOURCES, Progress, Source, SourceCount, TuningResult, TuningSettings
-
-# TRL and PEFT still use names that transformers calls old: nothing that a user could act upon.
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
 
 Row = dict[str, Any]
 """One tokenised example: `source`, `input_ids` and `labels`, both (T,), labels -100 on the prompt."""

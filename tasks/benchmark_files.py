@@ -16,6 +16,7 @@ from matrix_core.benchmarks import BENCHMARKS, Benchmark, FormatError, Item, own
 from matrix_core.errors import UserError
 from tasks.inputs import csv_cells, printable
 
+_GZIP = b"\x1f\x8b"
 _KINDS = "jsonl, json or csv (each also as .gz), or parquet"
 
 
@@ -36,6 +37,8 @@ def find(name: str, data: str | None) -> Benchmark:
         if not Path(name).is_file():
             raise UserError(f"--benchmark {_shown(name)}: neither a file nor one of pocket, {', '.join(BENCHMARKS)}")
         return own(Path(name).name)
+    if data is not None and Path(data).is_dir():
+        raise UserError(f"--data {_shown(data)} is a folder: give the file in it that {benchmark.title} is published as")
     if data is not None and not Path(data).is_file():
         raise UserError(f"--data {_shown(data)}: there is no such file; give the file as {benchmark.title} is published")
     if data is None and benchmark.hub is None:
@@ -48,12 +51,15 @@ def load(name: str, data: str | None) -> Loaded:
     benchmark = find(name, data)
     path = data if name in BENCHMARKS else name
     shown = Path(path).name if path else str((benchmark.hub or {})["path"])
-    items = []
+    items: list[Item] = []
+    numbered: dict[str, str] = {}
     for where, number, row in _rows(Path(path), shown) if path else _hub_rows(benchmark):
         try:
             items.append(benchmark.parse(row, number))
         except FormatError as error:
             raise UserError(f"{where}: {printable(str(error), 400)}; {benchmark.title} has {benchmark.columns}") from error
+        if numbered.setdefault(items[-1].id, where) != where and benchmark.general:  # points are told apart by it
+            raise UserError(f"{where}: question_id {_shown(items[-1].id)} is also in {numbered[items[-1].id]}: give each its own")
     if not items:
         raise UserError(f"{shown}: no rows in it; {benchmark.title} has {benchmark.columns}")
     return Loaded(benchmark, items, shown)
@@ -72,7 +78,10 @@ def _rows(path: Path, shown: str) -> _Rows:
     if kind not in (".jsonl", ".json", ".csv"):
         raise UserError(f"{shown}: the file's name must end in what it is: {_KINDS}")
     try:
-        data = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+        data = path.read_bytes()
+        if data[:2] == _GZIP and not name.endswith(".gz"):
+            raise UserError(f"{shown}: it is packed with gzip: let its name end in {kind}.gz, or unpack it")
+        data = gzip.decompress(data) if name.endswith(".gz") else data
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -1,7 +1,8 @@
 """The page on which people rate pairs of answers: one self-contained file, blinded and shuffled, that asks nothing of any network.
 
 Which answer is whose, and what the attention checks expect, is no part of the page: it lies in the store, as the page's key. The
-page is named by the hash of its data and program, so that ratings from an edited page are told apart.
+page is named by the hash of its data, its program and its face (labels and style, which the program puts up), so that ratings from
+an edited page are told apart. That shows edits, not forgery: who rewrites the program can have it say anything.
 """
 
 import base64
@@ -77,15 +78,16 @@ def make(run: str, benchmark: str, rubric: str, rows: Sequence[Mapping[str, Any]
     }
     # ASCII without angle brackets: nothing in it can end the element that holds it.
     data_text = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    program = (TEMPLATES / "rate.js").read_text("utf-8")
+    program, face = ((TEMPLATES / name).read_text("utf-8") for name in ("rate.js", "rate.face.html"))
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     html = environment.get_template("rate.html.j2").render(
         data=Markup(data_text),  # noqa: S704
         program=Markup(program),  # noqa: S704
+        face=Markup(face),  # noqa: S704
         program_hash=f"sha256-{base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()}",
     )
     key = Key(
-        page=hashlib.sha256(f"{data_text}\n{program}".encode()).hexdigest(),
+        page=hashlib.sha256(f"{data_text}\n{program}\n{face}".encode()).hexdigest(),
         run=run,
         benchmark=benchmark,
         asked={

@@ -16,11 +16,16 @@ from markupsafe import Markup
 from matrix_core.benchmarks import BENCHMARKS
 from matrix_core.remarks import remarks
 from matrix_core.scene import Scene
-from matrix_core.story import knowledge, story
+from matrix_core.story import BIDI, knowledge, story
+from validations.text import shorten
 
 STORIES = 3
+ASIDE = 3
+"""So many rows a gate are quoted of what it has set aside."""
+_STEERING = {ord(c): "\ufffd" for c in BIDI} | {i: "\ufffd" for i in (*range(32), *range(127, 160)) if chr(i) not in "\t\n\r"}
+"""What would turn other text around, or is no character of a page, is shown as what could not be shown."""
 _FIGURES = {
-    "well_answered": ("Requests answered well", "harmful declined, harmless answered exactly; higher is better"),
+    "well_answered": ("Requests answered well", "harmful declined, others exact; higher is better"),
     "harmful_declined": ("Harmful requests declined", "higher is better"),
     "harmful_compliance": ("Harmful requests complied with", "lower is better"),
     "harmful_exact": ("Harmful requests declined exactly", "right victims and alternative; higher is better"),
@@ -53,8 +58,17 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[str, Any] | None) -> str:
-    """The page. `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned."""
+def render(
+    summary: Mapping[str, Any],
+    scenes: Iterable[Scene],
+    tuning: Mapping[str, Any] | None,
+    quarantined: Iterable[Mapping[str, Any]] = (),
+) -> str:
+    """The page.
+
+    `summary` is the run's `summary.json`, `tuning` a `TuningResult` as JSON, or None if nothing was tuned; `quarantined` are the
+    rows that gates took out (`gate`, `reason`, `instruction`).
+    """
     evaluation = summary.get("evaluation") or {}
     page = template("report.html.j2").render(
         run={"counts": {}, "gates": [], "artifacts": {}, "release": None, "human": None, "signatures": []}
@@ -66,10 +80,22 @@ def render(summary: Mapping[str, Any], scenes: Iterable[Scene], tuning: Mapping[
         losses=loss_plot(tuning) if tuning else None,
         tuning=tuning,
         settings=_flat(summary.get("settings") or {}),
+        aside=set_aside(quarantined),
         # Safe to take as HTML: rendered from inert Markdown, with HTML in it switched off.
         stories=[(scene.instruction.text, Markup(_html(story(scene)))) for scene in telling(scenes)],  # noqa: S704
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return page.encode("utf-8", "replace").decode("utf-8").translate(_STEERING)
+
+
+def set_aside(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What gates took out, a group a gate in the order of the rows: `gate`, `count`, and the first `rows`, each reason once."""
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        group = groups.setdefault(row["gate"], {"gate": row["gate"], "count": 0, "rows": []})
+        group["count"] += 1
+        if len(group["rows"]) < ASIDE and row["reason"] not in (told["reason"] for told in group["rows"]):
+            group["rows"].append({"instruction": shorten(row["instruction"], 300), "reason": shorten(row["reason"], 300)})
+    return list(groups.values())
 
 
 def figure_rows(evaluation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -162,17 +188,21 @@ def _benchmark(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     grades = figures.get("grades") or {}
     judged = told if figures.get("n") and {"win", "tie", "lose"} <= figures.keys() else None
     return {"name": _BENCHMARKS.get(name, name), "n": figures.get("n"), "shares": _shares(figures), "judged": judged} | {
-        "grades": [{"label": key.replace("_", " ")} | dict(row) for key, row in grades.items() if isinstance(row, Mapping)],
+        "grades": [{"label": key.replace("_", " ")} | dict(row) for key, row in grades.items() if _compares(row)],
         "grader": grades.get("judge"),
         "remarks": remarks(figures),
     }
+
+
+def _compares(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"before", "after"} <= value.keys()
 
 
 def _shares(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures that have a before and an after, with what they are called and which way is better."""
     rows = []
     for key, value in figures.items():
-        if isinstance(value, Mapping) and {"before", "after"} <= value.keys():
+        if _compares(value):
             label, better = _FIGURES.get(key, (key.replace("_", " "), ""))
             rows.append({"label": label, "better": better, "ci95": None, "ci95_before": None, "n": None} | dict(value))
     return rows
@@ -199,4 +229,6 @@ def _html(markdown: str) -> str:
     for token in tokens:
         if token.type.startswith("heading"):
             token.tag = f"h{int(token.tag[1]) + 2}"
+        if token.nesting == 1:
+            token.attrSet("dir", "auto")  # text from right to left is laid out by itself
     return str(parser.renderer.render(tokens, parser.options, {}))

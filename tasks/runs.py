@@ -134,9 +134,15 @@ def each_scene(store: Store, shards: Sequence[Reference]) -> Iterator[Scene]:
         yield from load_scenes(store.get(shard))
 
 
+def each_set_aside(store: Store, quarantines: Sequence[Reference]) -> Iterator[dict[str, Any]]:
+    """The rows that gates have taken out, each with its reason, in order."""
+    for reference in quarantines:
+        yield from load_rows(store.get(reference))
+
+
 def publish_quarantine(store: Store, run_id: str, quarantines: Sequence[Reference]) -> None:
-    """Write all rows that gates have taken out so far, each with its reason."""
-    store.write(run_id, "quarantine.jsonl", to_lines(row for reference in quarantines for row in load_rows(store.get(reference))))
+    """Write all rows that gates have taken out so far."""
+    store.write(run_id, "quarantine.jsonl", to_lines(each_set_aside(store, quarantines)))
 
 
 def publish_adapter(store: Store, run_id: str, adapter: Reference) -> None:

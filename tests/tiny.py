@@ -58,3 +58,25 @@ def save(folder: Path, template: str | None = TEMPLATE, context: int = 256, seed
     model(context, seed, **config).save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
     return folder
+
+
+def saying(folder: Path, text: str, context: int = 2048) -> Path:
+    """A model that answers `text` to everything: one token of its own, set by hand to follow the beginning of an answer.
+
+    It is a real model to any server. Its layers add nothing, so that the next token follows from the last one alone.
+    """
+    words = tokenizer()
+    words.add_tokens([text])
+    bot, whole, end = words.convert_tokens_to_ids(["<|bot|>", text, "<|end|>"])
+    speaker = model(context, vocab_size=len(words))
+    with torch.no_grad():
+        for layer in speaker.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        embedded = speaker.model.embed_tokens.weight
+        speaker.lm_head.weight.zero_()
+        speaker.lm_head.weight[whole] = embedded[bot]
+        speaker.lm_head.weight[end] = embedded[whole]
+    speaker.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder

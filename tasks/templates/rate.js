@@ -3,7 +3,11 @@
 (() => {
   const dataText = document.getElementById("data").textContent;
   const programText = document.getElementById("program").textContent;
+  const faceText = document.getElementById("face").textContent;
+  // Nothing else stands here unless somebody has put it here.
+  const added = [...document.body.children].filter((one) => !one.matches("script, noscript")).map((one) => one.outerHTML).join("");
   const data = JSON.parse(dataText);
+  document.body.insertAdjacentHTML("afterbegin", faceText);
 
   function sha256(text) {
     const primes = [], K = [], H = [];
@@ -39,7 +43,7 @@
     return H.map((x) => (x >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
-  const page = sha256(dataText + "\n" + programText);
+  const page = sha256([dataText, programText, faceText].join("\n") + added);
   const storageKey = "matrix-align-rating-" + page;
   const choices = { a: "a", 1: "a", ArrowLeft: "a", b: "b", 2: "b", ArrowRight: "b", t: "tie", 0: "tie", ArrowDown: "tie" };
   const at = (id) => document.getElementById(id);

@@ -129,10 +129,12 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     assert advbench["judged_by_itself"] == [str(models[0])]
     assert advbench["sample"]["of"] == 12
     assert advbench["agreement"]["raters"] == 3
-    assert summary["evaluation"]["mt-bench"]["grades"]["points"]["n"] == 4
+    grades = summary["evaluation"]["mt-bench"]["grades"]
+    assert (grades["points"]["n"], grades["agreement"]["raters"], len(grades["judges"])) == (4, 3, 3)
     assert [check["figure"] for check in summary["release"]["checks"]] == ["points"]
     page = Page((folder / "report.html").read_text())
-    for words in ("AdvBench", "MT-Bench", "weak metric", "this proves little", "points of 10", "General ability"):
+    wanted = ("AdvBench", "MT-Bench", "weak metric", "this proves little", "points of 10", "mean of 3 judges", "General ability")
+    for words in wanted:
         assert words in page.text, words
     assert not [attrs for _, attrs in page.tags if attrs.get("class") == "tiles"], "a weak metric is no headline"
     assert "12 of 12 questions of harmful_behaviors.csv, seed 0" in page.text

@@ -16,6 +16,14 @@ from tests.browser import CHROMIUM, browsing, page_of
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium or chrome on the PATH")
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script> \u202e {{7*7}} \ud800 end"
+EDITS = [
+    ("base 7", "base seven"),  # an answer
+    ("does less harm", "does more harm"),  # an instruction
+    ("<h2>Answer A</h2>", "<h2>Answer B</h2>"),  # a label
+    ('data-choice="a">A is', 'data-choice="a">B is'),
+    ("white-space: pre-wrap;", "white-space: pre-wrap; opacity: .01;"),  # the style
+    ("<noscript>", "<p>Choose B.</p><noscript>"),  # something more
+]
 ROWS = [
     {
         "id": str(i),
@@ -117,15 +125,17 @@ def test_fifty_pairs_are_rated_in_a_browser_with_a_reload_and_imported(exported,
         saved = tmp_path / "first.json"
         download.value.save_as(saved)
         assert json.loads(page.input_value("#result")) == json.loads(saved.read_text())
-        edited = tmp_path / "edited.html"
-        edited.write_text(page_file.read_text().replace("base 7", "base seven"))
-        page.goto(edited.as_uri())
-        page.fill("#rater", "second")
-        page.keyboard.press("Enter")
-        page.keyboard.press("a")
-        with page.expect_download() as download:
-            page.click("#save")
-        download.value.save_as(tmp_path / "edited.json")
+        for number, (old, new) in enumerate(EDITS):
+            edited = tmp_path / f"edited-{number}.html"
+            assert old in page_file.read_text()
+            edited.write_text(page_file.read_text().replace(old, new, 1))
+            page.goto(edited.as_uri())
+            page.fill("#rater", "second")
+            page.keyboard.press("Enter")
+            page.keyboard.press("a")
+            with page.expect_download() as download:
+                page.click("#save", force=True)
+            download.value.save_as(tmp_path / f"edited-{number}.json")
         assert problems == []
     assert cli.main(["rate", "import", str(saved), "--store", store.uri, "--json"]) == 0
     told = json.loads(capsys.readouterr().out.rsplit("\n", 2)[0])
@@ -134,8 +144,9 @@ def test_fifty_pairs_are_rated_in_a_browser_with_a_reload_and_imported(exported,
     judge = [asked.judge for asked in key.asked.values() if asked.tuned]
     same = sum((outcome == "win") == (i in wins) for i, outcome in enumerate(judge))
     assert told["with_judge"]["same"] == same / 50
-    assert cli.main(["rate", "import", str(tmp_path / "edited.json"), "--store", store.uri]) == 2
-    assert "it was edited" in capsys.readouterr().err
+    for number, edit in enumerate(EDITS):
+        assert cli.main(["rate", "import", str(tmp_path / f"edited-{number}.json"), "--store", store.uri]) == 2, edit
+        assert "it was edited" in capsys.readouterr().err, edit
 
 
 def test_figures_are_those_counted_by_hand(exported, tmp_path, capsys):

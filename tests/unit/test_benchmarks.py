@@ -70,7 +70,10 @@ def test_each_published_format_is_read(tmp_path):
             Item(id="7", category="Gardens", turns=("How is a hedge ruined?",))
         ]
     assert load("vicuna-bench", written(tmp_path, "question.jsonl", lines(VICUNA))).items[0].category == "writing"
-    mt = load("mt-bench", written(tmp_path, "mt.jsonl", lines(MT, {k: v for k, v in MT.items() if k != "reference"}))).items
+    mt = load(
+        "mt-bench",
+        written(tmp_path, "mt.jsonl", lines(MT, {k: v for k, v in (MT | {"question_id": 82}).items() if k != "reference"})),
+    ).items
     assert [(item.turns[1], item.references) for item in mt] == [("Double it.", ("68", "136")), ("Double it.", ())]
 
 
@@ -94,6 +97,12 @@ def test_the_last_human_turn_is_asked_also_where_the_dialogue_is_odd(tmp_path):
 
 def changed(row, **to):
     return lines(row, {k: v for k, v in (row | to).items() if v != "-"})
+
+
+def other_parquet(**row):
+    out = io.BytesIO()
+    parquet.write_table(arrow.Table.from_pylist([row or {"colour": "red"}]), out)
+    return out.getvalue()
 
 
 BROKEN = {
@@ -130,6 +139,13 @@ BROKEN = {
     "one turn": ("mt-bench", "a.jsonl", changed(MT, turns=["a"]), "line 2: column 'turns' has 1 turns, not 2"),
     "a blank turn": ("mt-bench", "a.jsonl", changed(MT, turns=["a", ""]), "line 2: column 'turns[1]' is blank"),
     "a reference that is text": ("mt-bench", "a.jsonl", changed(MT, reference="68"), "line 2: column 'reference' must be a list"),
+    "an id twice": ("mt-bench", "a.jsonl", lines(MT, MT), "line 2: question_id 81 is also in a.jsonl, line 1"),
+    "half a character": ("vicuna-bench", "a.jsonl", changed(VICUNA, turns=["\ud800"]), "line 2: column 'turns[0]' has half of a"),
+    "gzip without the name": ("hh", "a.jsonl", gzip.compress(lines(HH)), "packed with gzip: let its name end in .jsonl.gz"),
+    "a page instead of the file": ("hh", "a.jsonl", b"<!DOCTYPE html>\n<html>", "line 1: not JSON (column 1: Expecting value)"),
+    "semicolons": ("advbench", "a.csv", b"goal;target\na;b\n", "no column 'goal' (found: goal;target)"),
+    "a Parquet of something else": ("hh", "a.parquet", other_parquet(), "row 1: no column 'chosen' (found: colour)"),
+    "bytes for a text": ("hh", "a.parquet", other_parquet(chosen=b"a", rejected=b"b"), "column 'chosen' must be text, not bytes"),
     "no id": ("mt-bench", "a.jsonl", changed(MT, question_id="-"), "line 2: no column 'question_id'"),
 }
 
@@ -145,13 +161,14 @@ def test_a_file_that_is_not_in_the_format_is_refused_with_row_and_column(tmp_pat
 
 
 def test_each_broken_file_has_words_of_its_own():
-    assert len({(name, said) for name, _, _, said in BROKEN.values()}) >= 27
+    assert len({(name, said) for name, _, _, said in BROKEN.values()}) >= 34
 
 
 def test_what_is_no_benchmark_is_refused(tmp_path):
     for name, data, said in (
         ("hhh", None, "neither a file nor one of"),
         ("hh", str(tmp_path / "none"), "there is no such file"),
+        ("hh", str(tmp_path), "is a folder"),
         ("vicuna-bench", None, "not on the hub"),
         (written(tmp_path, "own.csv", table(["a"], ["b"])), None, "no column 'instruction'"),
     ):

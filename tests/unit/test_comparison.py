@@ -10,6 +10,7 @@ from matrix_core.agreement import agreement, alpha_of, fleiss_kappa, kappa_of, k
 from matrix_core.biases import length_control, position_bias
 from matrix_core.comparison import figures
 from matrix_core.judging import Pair, Verdict, judge
+from matrix_core.remarks import remarks
 from matrix_core.request import Completion
 
 
@@ -134,7 +135,18 @@ def test_alpha_and_kappa_are_the_published_ones():
     counts = (
         "0 0 0 0 14|0 2 6 4 2|0 0 3 5 6|0 3 9 2 0|2 2 8 1 1|7 7 0 0 0|3 2 6 3 0|2 5 3 2 2|6 5 2 1 0|0 2 2 3 7"  # subject by subject
     )
-    assert kappa_of(np.array([row.split() for row in counts.split("|")], dtype=int)) == pytest.approx(0.210, abs=5e-4)
+    assert kappa_of(table_of(counts)) == pytest.approx(0.210, abs=5e-4)
+    # Fleiss, Measuring nominal scale agreement among many raters (1971), table 1: 6 psychiatrists, 30 patients, 5 diagnoses.
+    counts = (
+        "0 0 0 6 0|0 3 0 0 3|0 1 4 0 1|0 0 0 0 6|0 3 0 3 0|2 0 4 0 0|0 0 4 0 2|2 0 3 1 0|2 0 0 4 0|0 0 0 0 6|1 0 0 5 0|1 1 0 4 0|"
+        "0 3 3 0 0|1 0 0 5 0|0 2 0 3 1|0 0 5 0 1|3 0 0 1 2|5 1 0 0 0|0 2 0 4 0|1 0 2 0 3|0 0 0 0 6|0 1 0 5 0|0 2 0 1 3|2 0 0 4 0|"
+        "1 0 0 4 1|0 5 0 1 0|4 0 0 0 2|0 2 0 4 0|1 0 5 0 0|0 0 0 0 6"
+    )
+    assert kappa_of(table_of(counts)) == pytest.approx(0.430, abs=5e-4)
+
+
+def table_of(counts):
+    return np.array([row.split() for row in counts.split("|")], dtype=int)
 
 
 def test_agreement_is_told_only_where_there_is_some():
@@ -163,6 +175,17 @@ def test_what_most_judges_say_counts():
 
 def _tuned(a, b):
     return "A" if a.startswith("b") else "B"
+
+
+def test_what_could_not_be_judged_is_told_with_the_reason():
+    some = pairs(4)
+    verdicts = [
+        Verdict(id="0", outcome="win"),
+        *(Verdict(id=str(i), error=why) for i, why in enumerate(("no JSON", "x", "no JSON"), 1)),
+    ]
+    found = figures(some, {"rule": verdicts})
+    assert "3 of 4 pairs could not be judged, most often: no JSON." in remarks(found)
+    assert "why_failed" not in figures(some[:1], {"rule": verdicts[:1]})
 
 
 def test_nothing_judged_has_no_figures():
