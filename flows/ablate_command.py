@@ -26,7 +26,7 @@ _Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a 
 
 def ablate(
     plan: Annotated[
-        str, typer.Option("--plan", metavar="FILE", help="a TOML file, or one of default, order, recipe, quick")
+        str, typer.Option("--plan", metavar="FILE", help="a TOML file, or one of default, order, sweeps, recipe, quick")
     ] = "default",
     store: _Store = DEFAULT_STORE,
     json_: _Json = False,

@@ -32,6 +32,7 @@ SHIPPED = Path(tasks.__file__).parent / "data"
 PLANS = {
     "default": SHIPPED / "ablate.toml",
     "order": SHIPPED / "ablate-order.toml",
+    "sweeps": SHIPPED / "ablate-sweeps.toml",
     "recipe": SHIPPED / "ablate-recipe.toml",
     "quick": SHIPPED / "ablate-quick.toml",
 }
