@@ -191,6 +191,12 @@ class RunOptions(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _parts_are_of_matrix(self) -> Self:
+        if self.without and self.method != "matrix":
+            raise UserError(f"--without: {self.method} has no {self.without[0]} to leave out: leave without out, or take matrix")
+        return self
+
+    @model_validator(mode="after")
     def _named_at_endpoint(self) -> Self:
         if self.endpoint and self.model == "pocket":
             raise UserError("--endpoint needs --model NAME too: the name under which the server knows its model")

@@ -43,12 +43,8 @@ def _compared(table: Table, against: Table, seed: int, own: bool) -> dict[str, A
 
 
 def _estimate(table: Table, seed: int, least: float) -> Estimate:
-    """The mean over seeds and questions. Where nothing varies, as uncertain as Wilson's bound for as many questions."""
-    found = statistics.crossed(table, seed)
-    if found.low < found.high:
-        return found
-    unseen = statistics.share(0, len(table[0])).high
-    return Estimate(found.value, max(least, found.value - unseen), min(1.0, found.value + unseen))
+    """The mean over seeds and questions."""
+    return statistics.widened(statistics.crossed(table, seed), len(table[0]), least, 1.0)
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:

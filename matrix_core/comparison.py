@@ -25,7 +25,8 @@ def figures(pairs: Sequence[Pair], panel: Mapping[str, Sequence[Verdict]], seed:
         out["why_failed"] = errors.most_common(1)[0][0]
     judged = [(pair, verdict.outcome) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.outcome]
     values = [VALUES[outcome] for _, outcome in judged]
-    rate = significance.clustered_mean(values, [pair.instruction for pair, _ in judged], seed) if judged else None
+    prompts = [pair.instruction for pair, _ in judged]
+    rate = statistics.widened(significance.clustered_mean(values, prompts, seed), len(set(prompts)), 0.0, 1.0) if judged else None
     out["win_rate_half_ties"], out["ci95_half_ties"] = rate and rate.value, rate and rate.ci95
     out["sign_test"] = significance.sign_test(out["win"], out["lose"])
     out["position_bias"] = position_bias([verdict for vote in votes for verdict in vote])

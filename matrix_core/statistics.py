@@ -72,6 +72,17 @@ def mean(values: Sequence[float], seed: int = 0) -> Estimate:
     return Estimate(float(counts @ distinct / n), float(low), float(high))
 
 
+def widened(found: Estimate, n: int, least: float, most: float) -> Estimate:
+    """The estimate over `n` rows; where none of them differed, as uncertain as Wilson's bound on a share that was never seen.
+
+    The bootstrap calls such a value sure, be there two rows. `least`, `most`: the ends of what can be.
+    """
+    if found.low < found.high:
+        return found
+    unseen = share(0, n).high
+    return Estimate(found.value, max(least, found.value - unseen), min(most, found.value + unseen))
+
+
 def crossed(values: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
     """The mean of a table of shape (seeds, questions), with the interval over both; of one seed, over the questions alone.
 
@@ -98,7 +109,7 @@ def before_after(before: Sequence[bool], after: Sequence[bool], seed: int = 0) -
     if len(before) != len(after):
         raise ValueError(f"paired rows: {len(before)} before, {len(after)} after")
     first, second = share(sum(before), len(before)), share(sum(after), len(after))
-    change = mean([float(b) - float(a) for a, b in zip(before, after, strict=True)], seed)
+    change = widened(mean([float(b) - float(a) for a, b in zip(before, after, strict=True)], seed), len(before), -1.0, 1.0)
     return {
         "n": len(before),
         "before": first.value,
@@ -119,8 +130,9 @@ def win_rates(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
     """
     tally = Counter(row.outcome for row in rows)
     n = len(rows) - tally[None]
-    won = mean([float(row.outcome == "win") for row in rows if row.outcome], seed) if n else None
-    net = mean([{"win": 1.0, "tie": 0.0, "lose": -1.0}[row.outcome] for row in rows if row.outcome], seed) if n else None
+    values = [{"win": 1.0, "tie": 0.0, "lose": -1.0}[row.outcome] for row in rows if row.outcome]
+    won = widened(mean([float(value == 1.0) for value in values], seed), n, 0.0, 1.0) if n else None
+    net = widened(mean(values, seed), n, -1.0, 1.0) if n else None
     asked = [row.consistent for row in rows if row.consistent is not None]
     return {
         "n": n,

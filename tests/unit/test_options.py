@@ -72,6 +72,11 @@ def test_shares_are_kept_with_the_run_and_refused_where_nothing_is_mixed(given):
         RunOptions.of(**given, shares={"harmful": 0.5})
 
 
+def test_only_matrix_has_parts_to_leave_out(given):
+    with pytest.raises(UserError, match="--without: rlcd has no memory to leave out"):
+        RunOptions.of(**given, method="rlcd", without=("memory",))
+
+
 def test_a_method_that_there_is_not_is_told_with_those_that_there_are(given, capsys):
     assert main(["run", "--method", "ppo", "--store", given["store"]]) == 2
     err = capsys.readouterr().err

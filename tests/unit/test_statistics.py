@@ -98,3 +98,13 @@ def test_win_rates_are_counted_over_the_rows_that_could_be_judged():
 def test_without_a_judged_row_there_are_no_rates():
     found = statistics.win_rates([Row(None)])
     assert (found["n"], found["failed"], found["win_rate"], found["ci95_net"], found["consistency"]) == (0, 1, None, None, None)
+
+
+def test_two_ties_are_no_proof_of_equality():
+    tied = statistics.win_rates([Row("tie"), Row("tie")])
+    assert tied["win_rate"] == 0
+    assert tied["ci95"] == pytest.approx([0.0, 0.658], abs=1e-3)  # Wilson's upper bound of 0 of 2
+    assert tied["ci95_net"] == pytest.approx([-0.658, 0.658], abs=1e-3)
+    assert statistics.before_after([True] * 2, [True] * 2)["ci95_change"] == pytest.approx([-0.658, 0.658], abs=1e-3)
+    rows = [Row("tie"), Row("win")] * 50
+    assert statistics.win_rates(rows)["ci95"] == statistics.mean([0.0, 1.0] * 50).ci95
