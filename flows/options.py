@@ -9,11 +9,12 @@ import json
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 import tasks
+from flows.allowed import Refreshable, Share, Usd, count, wrong
 from flows.finding import DEFAULT_STORE, find_run, locate_run
 from flows.naming import check_endpoints, check_model, check_url, named_endpoint
 from matrix_core.engines.budget import Budget
@@ -21,7 +22,7 @@ from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part, Settings
 from matrix_core.tuning import Mixed, check_shares
-from tasks.inputs import Inputs, printable, read_instructions
+from tasks.inputs import Inputs, read_instructions
 from tasks.store import MissingError, Store, check_run_id, open_store
 
 if TYPE_CHECKING:
@@ -34,47 +35,6 @@ FILE = "options.json"
 
 CHANGED = "other instructions"
 EMBEDDED_SCENES = 640
-RANGES = {
-    "scenes": (1, 1_000_000),
-    "roles": (1, 12),
-    "steps": (1, 12),
-    "questions": (1, 1_000_000),
-    "seed": (0, 2**32 - 1),
-    "max_tokens": (1, 10**15),
-}
-HINTS = {
-    "price": "give USD per million prompt and completion tokens, like 0.15,0.60",
-    "max_cost": "give USD, more than 0, like 2.50",
-}
-
-_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-Refreshable = Literal[
-    "instructions",
-    "draft",
-    "roles",
-    "plan",
-    "action",
-    "feasibility",
-    "routing",
-    "consequence",
-    "reaction",
-    "memory",
-    "summary",
-    "critique",
-    "refinement",
-    "examples",
-    "fine-tune",
-    "answers",
-    "verdicts",
-]
-"""Everything that is cached by itself."""
-
-
-def _count(name: str, default: int | None, description: str) -> Any:
-    low, high = RANGES[name]
-    return Field(default, ge=low, le=high, description=f"{description}; {low} to {high}")
 
 
 class RunOptions(BaseModel):
@@ -86,20 +46,20 @@ class RunOptions(BaseModel):
     model: str = Field("pocket", description="pocket, smollm2, a name on the hub, or a folder")
     endpoint: tuple[str, ...] = Field((), description="URL of an OpenAI-compatible server that answers for the model; repeatable")
     store: str = Field(DEFAULT_STORE, description="what keeps what runs make: a folder, or s3://bucket/prefix")
-    scenes: int | None = _count("scenes", None, f"how many instructions to play (default {EMBEDDED_SCENES} for pocket, else all)")
-    roles: int = _count("roles", 3, "people in a scene besides the one who asks")
-    steps: int = _count("steps", 3, "steps of the plan that is acted out")
-    seed: int = _count("seed", 0, "seed of all that is random")
+    scenes: int | None = count("scenes", None, f"how many instructions to play (default {EMBEDDED_SCENES} for pocket, else all)")
+    roles: int = count("roles", 3, "people in a scene besides the one who asks")
+    steps: int = count("steps", 3, "steps of the plan that is acted out")
+    seed: int = count("seed", 0, "seed of all that is random")
     run_id: str | None = Field(None, description="name of the run; by default it follows from the settings and the instructions")
     judge: str | None = Field(
         None,
         description="who judges answers: a model, or [NAME@]URL of an endpoint; several with commas; by default the model itself",
     )
-    questions: int | None = _count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
+    questions: int | None = count("questions", None, "how many questions of each benchmark the evaluation asks (default all)")
     method: Method = Field("matrix", description=f"whose steps are played: matrix, or a rival's: {', '.join(RIVALS)}")
     without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
     votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
-    shares: dict[Mixed, _Share] | None = Field(
+    shares: dict[Mixed, Share] | None = Field(
         None,
         description="what part of the examples each source (harmful, harmless, trace, general) makes up; default: the recipe's",
     )
@@ -109,11 +69,11 @@ class RunOptions(BaseModel):
         None, description="what the tuned model is compared with: a model, or NAME@URL; by default its own base"
     )
     refresh: Refreshable | None = Field(None, description="a step that is done anew, whatever the cache holds")
-    price: tuple[_Usd, _Usd] | None = Field(
+    price: tuple[Usd, Usd] | None = Field(
         None, description="what the endpoint costs: USD per million prompt and completion tokens, e.g. 0.15,0.60"
     )
-    max_cost: _Usd | None = Field(None, gt=0, description="USD that the run may cost, all its commands together; needs --price")
-    max_tokens: int | None = _count("max_tokens", None, "tokens that the run may use at the endpoint, all its commands together")
+    max_cost: Usd | None = Field(None, gt=0, description="USD that the run may cost, all its commands together; needs --price")
+    max_tokens: int | None = count("max_tokens", None, "tokens that the run may use at the endpoint, all its commands together")
 
     _continues: bool = PrivateAttr(False)
 
@@ -123,7 +83,7 @@ class RunOptions(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise UserError("; ".join(_wrong(problem) for problem in error.errors())) from error
+            raise UserError("; ".join(wrong(problem) for problem in error.errors())) from error
 
     @classmethod
     def of_run(cls, run: str, store: str | None = None, **changed: Any) -> Self:
@@ -356,15 +316,3 @@ class RunOptions(BaseModel):
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _wrong(problem: Any) -> str:
-    """One line about one wrong value, from pydantic's account of it."""
-    name = str(problem["loc"][0]) if problem["loc"] else "options"
-    option = f"--{name.replace('_', '-')}"
-    if name in HINTS:
-        return f"{option}: {HINTS[name]}, not {printable(str(problem['input']), 60)}"
-    if name in RANGES:
-        low, high = RANGES[name]
-        return f"{option} {printable(str(problem['input']), 60)}: give a whole number from {low} to {high}"
-    return f"{option} {printable(str(problem.get('ctx', {}).get('error', problem['msg'])), 300)}"

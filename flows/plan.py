@@ -20,8 +20,9 @@ from pydantic import (
 )
 
 import tasks
+from flows.allowed import RANGES
 from flows.finding import ABLATION
-from flows.options import RANGES, RunOptions
+from flows.options import RunOptions
 from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part

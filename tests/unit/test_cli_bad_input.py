@@ -21,8 +21,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from flows.allowed import RANGES
 from flows.cli import main
-from flows.options import RANGES, RunOptions
+from flows.options import RunOptions
 from matrix_core.scene import Settings
 
 REPOSITORY = Path(__file__).parents[2]

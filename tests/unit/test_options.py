@@ -8,8 +8,9 @@ from typing import get_args
 
 import pytest
 
+from flows.allowed import Refreshable
 from flows.cli import main
-from flows.options import Refreshable, RunOptions
+from flows.options import RunOptions
 from matrix_core.errors import UserError
 from matrix_core.models import POCKET, resolve
 from matrix_core.steps import STEPS
