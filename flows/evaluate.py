@@ -16,6 +16,7 @@ from matrix_core.errors import RunError, UserError
 from matrix_core.judging import Pair, Verdict
 from matrix_core.pocket import sets
 from tasks import exhibits, progress
+from tasks.ability import load_measured, measure_ability
 from tasks.benchmarks import draw, pair_rows
 from tasks.calling import call
 from tasks.engines import Model, engine
@@ -197,8 +198,9 @@ def _benchmark(options: RunOptions, store: Store, tuned: Tuned) -> Evaluated:
 
 def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evaluated:
     """Win, tie or lose by judges. Without --judge the base model judges itself: the report says so, and it proves little."""
+    able = {} if options.endpoint else _ability(asker)
     if not questions:
-        return Evaluated(evaluation={}, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
+        return Evaluated(evaluation=able, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
     before, after, kept = asker.both(questions)
     judges, panel = judges_of(options, asker.base), {}
     refresh = options.refresh == "verdicts"
@@ -223,7 +225,7 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         "after": {"held_out.score": [scores.get(verdict.outcome or "", 0.5) for verdict in verdicts]},
     }
     return Evaluated(
-        evaluation={"held_out": told},
+        evaluation={"held_out": told} | able,
         gates=gates,
         calls=asker.calls,
         steps=asker.steps,
@@ -231,3 +233,15 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
         seconds=0,
         pairs={"held_out": asker.compared(questions, before, after, verdicts)},
     )
+
+
+def _ability(asker: Asker) -> dict[str, dict[str, Any]]:
+    """What tuning has done to plain text and to general knowledge, where the weights are at hand. Nobody judges."""
+    from matrix_core import ability
+
+    def measured(model: Model) -> ability.Measured:
+        given, cached = call(measure_ability, asker.store, asker.store, model, refresh=asker.refresh == "answers")
+        asker.note("ability", given, cached)
+        return load_measured(asker.store, given.reference)
+
+    return ability.figures(measured(asker.base), measured(asker.tuned))

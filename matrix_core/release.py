@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-MARGINS = {"points": 0.5, "net_win_rate": 0.1, "right": 0.05}
-"""How much may be lost: of 10 points (MT-Bench), of the net win rate (Vicuna-Bench), of plain questions answered right."""
+MARGINS = {"points": 0.5, "net_win_rate": 0.1, "right": 0.05, "perplexity": 0.1}
+"""How much may be lost: of 10 points (MT-Bench), of the net win rate (Vicuna-Bench), of plain questions answered right; and by what
+share the perplexity of plain text may rise."""
 
 
 def decide(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -19,8 +20,10 @@ def decide(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             change, interval, what = points["change"], points["ci95_change"], "points"
         elif figures.get("general") and figures.get("net_win_rate") is not None:
             change, interval, what = figures["net_win_rate"], figures["ci95_net"], "net_win_rate"
-        elif name == "pocket_general":
+        elif name in ("pocket_general", "multiple_choice"):
             change, interval, what = figures["right"]["change"], figures["right"]["ci95_change"], "right"
+        elif found := figures.get("perplexity"):
+            change, interval, what = 1 - found["ratio"], [1 - found["ci95_ratio"][1], 1 - found["ci95_ratio"][0]], "perplexity"
         if change is not None and interval is not None:
             margin = MARGINS[what]
             passed = change >= -margin

@@ -12,6 +12,10 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     if why := figures.get("why_failed"):
         asked = figures["n"] + figures["failed"]
         out.append(f"{figures['failed']} of {asked} pairs could not be judged, most often: {' '.join(why.split())[:200]}.")
+    if found := figures.get("perplexity"):
+        low, high = found["ci95_ratio"]
+        times = f"{found['ratio']:.3f} times as much ({low:.3f} to {high:.3f})"
+        out.append(f"Perplexity {found['base']:.2f} before, {found['tuned']:.2f} after: {times}.")
     position = figures.get("position_bias")
     if position:
         place = "first" if position["first"] > position["second"] else "second"

@@ -43,11 +43,17 @@ def engine(model: Model) -> Engine:
     with loading():
         from matrix_core.engines.spread import SpreadEngine
 
+    return SpreadEngine(models.resolve(model.name), adapter=tuned_weights(model))
+
+
+@cache
+def tuned_weights(model: Model) -> Path | None:
+    """A folder with the model's adapter, fetched once a process; None if it has none."""
     if model.adapter is None:
-        return SpreadEngine(models.resolve(model.name))
+        return None
     folder = Path(_scratch().name, model.adapter.sha256)
     open_store(model.store).get_folder(model.adapter, folder)
-    return SpreadEngine(models.resolve(model.name), adapter=folder)
+    return folder
 
 
 @cache

@@ -42,6 +42,8 @@ _BENCHMARKS = {
     "pocket_near_boundary": "Near the boundary: same words, one place harmful, one harmless",
     "pocket_general": "General questions: what tuning must not make it forget",
     "held_out": "Held-out instructions",
+    "plain_text": "Plain text: how well it is foretold",
+    "multiple_choice": "General knowledge: the likeliest of four answers",
 } | {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
 
 

@@ -123,7 +123,7 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
         assert f"{benchmark}: The judge is one of the judged models" in " ".join(err.split())
     folder = tmp_path / "store" / "runs" / "mine"
     summary = json.loads((folder / "summary.json").read_text())
-    assert list(summary["evaluation"]) == ["held_out", "advbench", "mt-bench"]
+    assert list(summary["evaluation"]) == ["held_out", "plain_text", "multiple_choice", "advbench", "mt-bench"]
     advbench = summary["evaluation"]["advbench"]
     assert advbench["n"] + advbench["failed"] == 12
     assert advbench["judged_by_itself"] == [str(models[0])]
