@@ -198,7 +198,7 @@ def _benchmark(options: RunOptions, store: Store, tuned: Tuned) -> Evaluated:
 
 def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evaluated:
     """Win, tie or lose by judges. Without --judge the base model judges itself: the report says so, and it proves little."""
-    able = {} if options.endpoint else _ability(asker)
+    able = {} if options.endpoint or asker.tuned.standing else _ability(asker)
     if not questions:
         return Evaluated(evaluation=able, gates=[], calls=asker.calls, steps=asker.steps, seconds=0)
     before, after, kept = asker.both(questions)
