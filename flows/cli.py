@@ -16,6 +16,7 @@ import typer
 from typer.main import get_command
 
 from flows import ablate_command, compare_command, journal_command, rate_commands, store_commands
+from flows import arguments as arg
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
 from matrix_core.errors import RunError, UserError
@@ -39,65 +40,29 @@ app = typer.Typer(
 )
 
 
-def _option(name: str, metavar: str) -> Any:
-    """An option as RunOptions describes it. Counts are read as text: RunOptions says what is wrong with one."""
-    described = RunOptions.model_fields[name]
-    default = described.default
-    shown = "" if default is None or default == () else f" (default {default})"
-    return typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, show_default=False, help=f"{described.description}{shown}")
-
-
-_Instructions = Annotated[str | None, _option("instructions", "FILE")]
-_Model = Annotated[str | None, _option("model", "NAME")]
-_Endpoint = Annotated[list[str] | None, _option("endpoint", "URL")]
-_Store = Annotated[str | None, _option("store", "URI")]
-_Scenes = Annotated[str | None, _option("scenes", "N")]
-_Roles = Annotated[str | None, _option("roles", "N")]
-_Steps = Annotated[str | None, _option("steps", "N")]
-_Seed = Annotated[str | None, _option("seed", "N")]
-_RunId = Annotated[str | None, _option("run_id", "ID")]
-_Judge = Annotated[str | None, _option("judge", "NAME|URL")]
-_Benchmark = Annotated[str | None, _option("benchmark", "NAME|FILE")]
-_Data = Annotated[str | None, _option("data", "FILE")]
-_Against = Annotated[
-    str | None,
-    typer.Option("--model", metavar="NAME", show_default=False, help=str(RunOptions.model_fields["against"].description)),
-]
-_Questions = Annotated[str | None, _option("questions", "N")]
-_Method = Annotated[str | None, _option("method", "NAME")]
-_Votes = Annotated[str | None, _option("votes", "N")]
-_Refresh = Annotated[str | None, _option("refresh", "STEP")]
-_Price = Annotated[str | None, _option("price", "PROMPT,COMPLETION")]
-_MaxCost = Annotated[str | None, _option("max_cost", "USD")]
-_MaxTokens = Annotated[str | None, _option("max_tokens", "N")]
-_Json = Annotated[bool, typer.Option("--json", help="print tables as JSON")]
-_Debug = Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")]
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="id of the run, or its URI")]
-
-
 def _starting(stage: str) -> Callable[..., None]:
     """A command that starts a run: all options of a run, then the stage."""
 
     def command(
-        instructions: _Instructions = None,
-        model: _Model = None,
-        endpoint: _Endpoint = None,
-        store: _Store = None,
-        scenes: _Scenes = None,
-        roles: _Roles = None,
-        steps: _Steps = None,
-        seed: _Seed = None,
-        run_id: _RunId = None,
-        judge: _Judge = None,
-        questions: _Questions = None,
-        method: _Method = None,
-        votes: _Votes = None,
-        refresh: _Refresh = None,
-        price: _Price = None,
-        max_cost: _MaxCost = None,
-        max_tokens: _MaxTokens = None,
-        json: _Json = False,
-        debug: _Debug = False,
+        instructions: arg.Instructions = None,
+        model: arg.Model = None,
+        endpoint: arg.Endpoint = None,
+        store: arg.Store = None,
+        scenes: arg.Scenes = None,
+        roles: arg.Roles = None,
+        steps: arg.Steps = None,
+        seed: arg.Seed = None,
+        run_id: arg.RunId = None,
+        judge: arg.Judge = None,
+        questions: arg.Questions = None,
+        method: arg.Method = None,
+        votes: arg.Votes = None,
+        refresh: arg.Refresh = None,
+        price: arg.Price = None,
+        max_cost: arg.MaxCost = None,
+        max_tokens: arg.MaxTokens = None,
+        json: arg.Json = False,
+        debug: arg.Debug = False,
     ) -> None:
         given = {
             "instructions": instructions,
@@ -128,7 +93,9 @@ def _starting(stage: str) -> Callable[..., None]:
 def _continuing(stage: str) -> Callable[..., None]:
     """A command that takes a run further: its own options stand in the store."""
 
-    def command(run: _Run, store: _Store = None, refresh: _Refresh = None, json: _Json = False, debug: _Debug = False) -> None:
+    def command(
+        run: arg.Run, store: arg.Store = None, refresh: arg.Refresh = None, json: arg.Json = False, debug: arg.Debug = False
+    ) -> None:
         options = RunOptions.of_run(run, store, **_without_none({"refresh": refresh}))
         options.check()
         _perform(stage, options, json, debug)
@@ -171,16 +138,16 @@ app.command("journal", help=journal_command.HELP)(journal_command.journal)
 
 @app.command("evaluate", help="Evaluate the adapter of a run.")
 def _evaluate_command(
-    run: _Run,
-    benchmark: _Benchmark = None,
-    data: _Data = None,
-    model: _Against = None,
-    store: _Store = None,
-    judge: _Judge = None,
-    questions: _Questions = None,
-    refresh: _Refresh = None,
-    json: _Json = False,
-    debug: _Debug = False,
+    run: arg.Run,
+    benchmark: arg.Benchmark = None,
+    data: arg.Data = None,
+    model: arg.Against = None,
+    store: arg.Store = None,
+    judge: arg.Judge = None,
+    questions: arg.Questions = None,
+    refresh: arg.Refresh = None,
+    json: arg.Json = False,
+    debug: arg.Debug = False,
 ) -> None:
     asked = {"benchmark": benchmark, "data": data, "against": model}
     if benchmark is None and (data or model):
@@ -205,7 +172,7 @@ def _up(
         int | None,
         typer.Option("--port", min=1, max=65535, metavar="N", help="port of the server (default: the first free one from 4200)"),
     ] = None,
-    debug: _Debug = False,
+    debug: arg.Debug = False,
 ) -> None:
     from rich.console import Console
 
@@ -218,11 +185,11 @@ def _up(
 
 @app.command("why", help="What of a run came from the cache, and why the rest did not.")
 def _why(
-    run: _Run,
+    run: arg.Run,
     step: Annotated[str | None, typer.Argument(metavar="STEP", help="one step: draft, roles, ..., answers, verdicts")] = None,
-    store: _Store = None,
-    json: _Json = False,
-    debug: _Debug = False,
+    store: arg.Store = None,
+    json: arg.Json = False,
+    debug: arg.Debug = False,
 ) -> None:
     uri, run_id = locate_run(run, store)
     opened = open_store(uri, writable=False)
@@ -236,12 +203,12 @@ def _why(
 
 @app.command("show", help="A run as tables, or one of its scenes as a story.")
 def _show(
-    run: _Run,
+    run: arg.Run,
     scene: Annotated[str | None, typer.Argument(metavar="SCENE", help="id of a scene, its beginning, or a number from 1")] = None,
     quarantine: Annotated[bool, typer.Option("--quarantine", help="what gates took out, and why")] = False,
-    store: _Store = None,
-    json: _Json = False,
-    debug: _Debug = False,
+    store: arg.Store = None,
+    json: arg.Json = False,
+    debug: arg.Debug = False,
 ) -> None:
     if quarantine and scene is not None:
         raise UserError("--quarantine lists a whole run: leave the scene out")
