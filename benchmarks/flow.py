@@ -9,24 +9,42 @@ from benchmarks import ratios
 from flows import cli
 from matrix_core.engines import spread
 from matrix_core.engines.spread import SpreadEngine
-from matrix_core.request import Completion, Request
+from matrix_core.errors import UserError
+from matrix_core.models import resolve
+from matrix_core.request import Completion, Message, Request
 from tasks.engines import Model, engine
 from tasks.runs import Simulated, recall
 from tasks.store import open_store
 from validations import gate
 
 SCENES, TURNS = 640, 3
+FEW = 6
+"""Scenes of SmolLM2, which takes a hundred times as long for each."""
 
 
 def main() -> list[dict[str, Any]]:
-    """`simulate` on the embedded model; then the very calls that it made, to the same engine, in the same process."""
+    """`simulate` on the embedded model, and on SmolLM2 where it is; then the very calls that it made, to the same engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        _simulate(folder, "pocket", 128, seed=99)  # everything is imported, the model loaded, the other processes started
+        while not all(helper.is_up() for helper in spread._helpers):
+            time.sleep(0.1)
+        rows = _rows(folder, "pocket", SCENES, TURNS)
+        try:
+            resolve("smollm2")
+        except UserError as error:
+            print(f"SmolLM2 is left out: {error}")
+            return rows
+        return rows + _rows(folder, "smollm2", FEW, 1, "--steps", "1")[:1]
+
+
+def _rows(folder: str, model: str, scenes: int, turns: int, *more: str) -> list[dict[str, Any]]:
     waves: list[list[Request]] = []
     checking = [0.0]
     answer, check = SpreadEngine.generate, gate.check
 
-    def noted(self: SpreadEngine, requests: Sequence[Request], *more: Any, **named: Any) -> list[Completion]:
+    def noted(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
         waves.append(list(requests))
-        return answer(self, requests, *more, **named)
+        return answer(self, requests, *given, **named)
 
     def timed(*given: Any, **named: Any) -> gate.GateResult:
         began = time.perf_counter()
@@ -35,29 +53,26 @@ def main() -> list[dict[str, Any]]:
         finally:
             checking[0] += time.perf_counter() - began
 
-    bare = engine(Model(name="pocket"))
+    bare = engine(Model(name=model))
+    bare.generate([Request(messages=(Message(role="user", content="Hello."),), max_tokens=1)])
     wholes, engines, gates = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        _simulate(folder, 128, seed=99)  # everything is imported, the model loaded, the other processes started
-        while not all(helper.is_up() for helper in spread._helpers):
-            time.sleep(0.1)
-        for turn in range(TURNS):
-            waves.clear()
-            checking[0] = 0.0
-            SpreadEngine.generate, gate.check = noted, timed  # type: ignore[method-assign]
-            try:
-                wholes.append(_simulate(folder, SCENES, seed=turn))
-            finally:
-                SpreadEngine.generate, gate.check = answer, check  # type: ignore[method-assign]
-            gates.append(checking[0])
-            began = time.perf_counter()
-            for wave in waves:
-                bare.generate(wave)
-            engines.append(time.perf_counter() - began)
-    stage = f"{ratios.seconds(wholes)}: simulate, {SCENES} scenes of the embedded model, other ones each turn"
+    for turn in range(turns):
+        waves.clear()
+        checking[0] = 0.0
+        SpreadEngine.generate, gate.check = noted, timed  # type: ignore[method-assign]
+        try:
+            wholes.append(_simulate(folder, model, scenes, turn, *more))
+        finally:
+            SpreadEngine.generate, gate.check = answer, check  # type: ignore[method-assign]
+        gates.append(checking[0])
+        began = time.perf_counter()
+        for wave in waves:
+            bare.generate(wave)
+        engines.append(time.perf_counter() - began)
+    stage = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
     return [
         ratios.row(
-            "time of the whole stage, to the bare engine's",
+            f"time of the whole stage, to the bare engine's: {model}",
             [whole / bare for whole, bare in zip(wholes, engines, strict=True)],
             1.05,
             stage,
@@ -75,8 +90,9 @@ def main() -> list[dict[str, Any]]:
     ]
 
 
-def _simulate(folder: str, scenes: int, seed: int) -> float:
+def _simulate(folder: str, model: str, scenes: int, seed: int, *more: str) -> float:
     """Seconds of the stage."""
-    run = f"scenes-{scenes}-seed-{seed}"
-    cli.main(["simulate", "--store", folder, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed)])
+    run = f"{model}-{scenes}-{seed}"
+    chosen = ["--model", model, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed), *more]
+    cli.main(["simulate", "--store", folder, *chosen])
     return recall(open_store(folder), run, "simulate", Simulated).seconds

@@ -17,8 +17,9 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from queue import SimpleQueue
+from typing import cast
 
 from matrix_core.engines import wire
 from matrix_core.engines.base import Progress
@@ -76,6 +77,7 @@ class EndpointEngine:
         self._in_words: set[Server] = set()
         self._waiting: deque[_Job] = deque()
         self._batches: set[_Batch] = set()
+        self._at_work: dict[asyncio.Task[None], tuple[_Job, Server]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = _background_loop()
 
@@ -146,6 +148,13 @@ class EndpointEngine:
 
     def _send(self) -> None:
         """Send what waits, first come, first served, as far as servers are free and the budget goes."""
+        while found := self._next():
+            task = self._loop.create_task(self._work(*found))
+            self._take(task, *found)
+            task.add_done_callback(self._rest)
+
+    def _next(self) -> tuple[_Job, Server] | None:
+        """What is to be sent now, and where to; None if nothing waits, no server is free, or the budget has no room."""
         while self._waiting:
             job, now = self._waiting[0], self._loop.time()
             if job.batch.over:
@@ -157,23 +166,37 @@ class EndpointEngine:
                     self._fail(RunError(f"no server can be asked for a long time: {self._pool.said()}; try again later"))
                     continue
                 self._wake(self._pool.next_opening(now))
-                return
+                return None
             if not job.batch.meter.hold(job.most):
                 if job.batch.meter.on_the_way:
-                    return  # what is on its way may use less than it could
+                    return None  # what is on its way may use less than it could
                 self._fail(_used_up(job), job.batch.meter)
                 continue
             self._waiting.popleft()
             server.begin()
-            task = self._loop.create_task(self._try(job, server))
-            job.batch.tasks.add(task)
-            task.add_done_callback(partial(self._tried, job, server))
+            return job, server
+        return None
 
     def _wake(self, when: float | None) -> None:
         """Send again then. Where servers are merely busy, the end of what they are busy with does it."""
         if self._alarm:
             self._alarm.cancel()
         self._alarm = self._loop.call_at(when, self._send) if when else None
+
+    async def _work(self, job: _Job, server: Server) -> None:
+        """Try this one, then whatever is next, in one task: a new one each time would wait for its turn in the loop."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        found: tuple[_Job, Server] | None = job, server
+        while found:
+            try:
+                await self._try(*found)
+            except Exception as error:  # what nobody foresaw ends the request alone
+                told = f"{found[1].url}: {type(error).__name__}: {error}"[:500]
+                self._hand_on(found[0], Completion(finish_reason="error", error=told))
+            self._put_down(task)
+            if found := self._next():
+                self._take(task, *found)
+                self._send()  # a good window may have made room for more than this one
 
     async def _try(self, job: _Job, server: Server) -> None:
         """Ask the server once, and hand the answer on or put the request back."""
@@ -190,14 +213,20 @@ class EndpointEngine:
             else:
                 self._hand_on(job, Completion(text=answer.text, finish_reason="length" if answer.cut else "stop"))
 
-    def _tried(self, job: _Job, server: Server, task: asyncio.Task[None]) -> None:
-        """Tidy up after a try, also one that was given up before it began; what nobody foresaw ends the request alone."""
+    def _take(self, task: asyncio.Task[None], job: _Job, server: Server) -> None:
+        self._at_work[task] = job, server
+        job.batch.tasks.add(task)
+
+    def _put_down(self, task: asyncio.Task[None]) -> None:
+        job, server = self._at_work.pop(task)
         server.in_flight -= 1
         job.batch.meter.release(job.most)
         job.batch.tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error:
-            self._hand_on(job, Completion(finish_reason="error", error=f"{server.url}: {type(error).__name__}: {error}"[:500]))
+
+    def _rest(self, task: asyncio.Task[None]) -> None:
+        """Tidy up after a task: one that was cancelled, perhaps before it began, has not put down what it had taken."""
+        if task in self._at_work:
+            self._put_down(task)
         self._send()
 
     async def _ask(self, job: _Job, server: Server) -> wire.Answer | None:
