@@ -52,6 +52,8 @@ class Outcome:
     usage: Usage = field(default_factory=Usage)
     finish: dict[str, str] = field(default_factory=dict)
     """scene id -> how the last of its answers ended"""
+    spent: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """scene id -> (calls, tokens) that it takes where no answer is known: the same whatever was in a journal"""
 
 
 def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine, progress: Progress | None = None) -> Outcome:
@@ -67,6 +69,8 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
         out.usage.add(completions)
         for (i, j), completion in zip(todo, completions, strict=True):
             answers[i][j] = completion
+            calls, tokens = out.spent.get(scenes[i].id, (0, 0))
+            out.spent[scenes[i].id] = calls + 1, tokens + completion.prompt_tokens + completion.completion_tokens
         todo = []
         for i, scene in enumerate(scenes):
             if i in done or i in failed:

@@ -30,23 +30,33 @@ Reused = Mapping[str, Scene | dict[str, Any]]
 """Scene id -> the scene after the step, or its row of the quarantine."""
 
 
+Costs = Mapping[str, tuple[int, int]]
+"""Scene id -> (calls, tokens) that it has cost at one step, wherever that was."""
+
+
 class Spent(NamedTuple):
-    """What scenes have cost at one step, wherever that was."""
+    """What scenes have cost together. Seconds are measured, and so are another machine's; the others are not."""
 
     calls: float = 0.0
     tokens: float = 0.0
     seconds: float = 0.0
 
-    def plus(self, other: "Spent", times: float = 1.0) -> "Spent":
-        """Both together, the other so many times."""
-        return Spent(*(a + b * times for a, b in zip(self, other, strict=True)))
+    @classmethod
+    def on(cls, each: Costs, seconds: float) -> "Spent":
+        """All scenes together."""
+        return cls(sum(calls for calls, _ in each.values()), sum(tokens for _, tokens in each.values()), seconds)
+
+    def plus(self, other: "Spent") -> "Spent":
+        """Both together."""
+        return Spent(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Recalled(NamedTuple):
     """Scenes that are taken over, and what they had cost."""
 
     found: Reused
-    spent: Spent
+    each: Costs
+    seconds: float
 
 
 class Note(BaseModel):
@@ -57,8 +67,9 @@ class Note(BaseModel):
     before: Hashes
     after: Reference
     set_aside: Reference | None
-    each: Spent = Spent()
-    """what a scene has cost, on the mean"""
+    each: Costs = {}
+    seconds: float = 0.0
+    """for a scene, on the mean"""
 
 
 def hashes(scenes: Sequence[Scene]) -> Hashes:
@@ -76,7 +87,8 @@ def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Recall
     """What this step has already made of these scenes in other shards, done in the very same way."""
     ids, folder = sorted(wanted), _folder(step, parts)
     found: dict[str, Scene | dict[str, Any]] = {}
-    spent = Spent()
+    each: dict[str, tuple[int, int]] = {}
+    seconds = 0.0
     for entry in store.backend.list(f"{RESULTS}{folder}/"):
         name = entry.key.rpartition("/")[2]
         covers = _NAME.fullmatch(name)
@@ -90,9 +102,11 @@ def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Recall
             same = {id_ for id_, before in note.before.items() if wanted.get(id_) == before}
             if not same <= found.keys():
                 taken = _of(store, note, same)
-                spent = spent.plus(note.each, len(taken.keys() - found.keys()))
+                new = taken.keys() - found.keys()
+                each |= {id_: note.each[id_] for id_ in new if id_ in note.each}
+                seconds += note.seconds * len(new)
                 found |= taken
-    return Recalled(found, spent)
+    return Recalled(found, each, seconds)
 
 
 def _of(store: Store, note: Note, same: set[str]) -> dict[str, Scene | dict[str, Any]]:

@@ -179,7 +179,8 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
     before = memo.hashes(turn)
-    known, spent = memo.Recalled({}, memo.Spent()) if play.refresh == step else memo.recall(store, step, parts, before)
+    recalled = memo.Recalled({}, {}, 0.0) if play.refresh == step else memo.recall(store, step, parts, before)
+    known = recalled.found
     outcome = waves.run(
         simulation.step(step, play.settings),
         [scene for scene in turn if scene.id not in known],
@@ -203,9 +204,9 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected.sort(key=lambda row: str(row["id"]))
     aside = store.put(dump_rows(rejected), ".jsonl.gz") if rejected else None
     after = _shard(play, shard.index, kept)
-    spent = spent.plus(_spent(outcome.usage, time.monotonic() - began))
-    each = memo.Spent().plus(spent, 1 / len(turn))
-    memo.write(store, step, parts, shard.scenes, memo.Note(before=before, after=after.scenes, set_aside=aside, each=each))
+    each, seconds = {**recalled.each, **outcome.spent}, round(recalled.seconds + time.monotonic() - began, 3)
+    note = memo.Note(before=before, after=after.scenes, set_aside=aside, each=each, seconds=seconds / len(turn))
+    memo.write(store, step, parts, shard.scenes, note)
     showing.note(
         f"{NAMES[step]}: shard {shard.index}, {len(turn)} scenes ({len(known)} taken over), {outcome.usage.calls} calls, "
         f"{len(rejected)} scenes set aside; {why}"
@@ -223,17 +224,11 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
             prompt_tokens=outcome.usage.prompt,
             completion_tokens=outcome.usage.completion,
             re_asked=outcome.usage.re_asked,
-            spent=spent,
+            spent=memo.Spent.on(each, seconds),
             gate=noted,
             quarantine=aside,
         ),
     )
-
-
-def _spent(usage: waves.Usage, seconds: float) -> memo.Spent:
-    """Answers that were in the journal are counted by number only, so their tokens are taken to be as many as the others'."""
-    calls, tokens = usage.calls + usage.cached, usage.prompt + usage.completion
-    return memo.Spent(calls, tokens * calls / usage.calls if usage.calls else 0.0, round(seconds, 3))
 
 
 def _gated(step: str, play: Play, outcome: waves.Outcome, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

@@ -28,7 +28,8 @@ def store(tmp_path):
         before=memo.hashes(BEFORE[:4]),
         after=opened.put(dump_scenes([after(scene) for scene in BEFORE[:2]]), PARQUET),
         set_aside=opened.put(dump_rows(rows), ".jsonl.gz"),
-        each=memo.Spent(2, 60, 0.5),
+        each={scene.id: (2, 60 + n) for n, scene in enumerate(BEFORE[:4])},
+        seconds=0.5,
     )
     memo.write(opened, "draft", PARTS, opened.put(dump_scenes(BEFORE[:4]), PARQUET), note)
     return opened
@@ -61,5 +62,7 @@ def test_what_has_been_pruned_is_asked_again(store):
 
 
 def test_what_is_taken_over_is_told_with_what_it_had_cost(store):
-    assert memo.recall(store, "draft", PARTS, memo.hashes(BEFORE)).spent == memo.Spent(6, 180, 1.5)
-    assert memo.recall(store, "roles", PARTS, memo.hashes(BEFORE)).spent == memo.Spent()
+    recalled = memo.recall(store, "draft", PARTS, memo.hashes(BEFORE[1:]))  # the last but two was lost to the engine
+    assert recalled.each == {BEFORE[1].id: (2, 61), BEFORE[2].id: (2, 62)}
+    assert memo.Spent.on(recalled.each, recalled.seconds) == memo.Spent(4, 123, 1.0)
+    assert memo.recall(store, "roles", PARTS, memo.hashes(BEFORE)) == memo.Recalled({}, {}, 0.0)

@@ -88,3 +88,18 @@ def test_half_a_character_is_asked_again_in_json_and_in_free_text():
     assert outcome.usage.re_asked == 1
     outcome = waves.run(STEPS["draft"], [Scene(instruction=Instruction.of("ask"))], Settings(), Replies("\ud800", " ", "Yes."))
     assert (outcome.usage.re_asked, outcome.scenes[0].draft) == (2, "Yes.")
+
+
+def test_what_a_scene_takes_is_the_same_whether_a_journal_knew_the_answers_or_not():
+    class Counting:
+        fingerprint = "counting"
+
+        def __init__(self, known: bool) -> None:
+            self.known, self.texts = known, ["no json", GOOD]
+
+        def generate(self, requests, progress=None):
+            return [Completion(text=self.texts.pop(0), prompt_tokens=10, completion_tokens=3, cached=self.known) for _ in requests]
+
+    asked, known = (waves.run(STEPS["plan"], [SCENE], Settings(), Counting(known)) for known in (False, True))
+    assert asked.spent == known.spent == {SCENE.id: (2, 26)}
+    assert (asked.usage.calls, known.usage.calls) == (2, 0)
