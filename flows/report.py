@@ -43,7 +43,7 @@ def report(options: RunOptions) -> str:
     store.write(options.run, "summary.json", as_json(summary))
     publish_cards(options, store, tuned, summary)
     store.write(options.run, "manifest.json", as_json(manifest(options, simulated, tuned, summary)))
-    exhibits.reported(options.uri, adapter=tuned.adapter is not None)
+    exhibits.reported(options.uri, tuned.adapter is not None, signed.gate)
     return options.uri
 
 

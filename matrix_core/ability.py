@@ -54,7 +54,7 @@ def measure(model: Any, tokenizer: Any, passages: Sequence[str], choices: Sequen
     heard = iter(losses(model, tokenizer, asked))
     right = []
     for one in choices:
-        scores = [total / len(option) for (total, _), option in zip(heard, one.options, strict=False)]
+        scores = [next(heard)[0] / len(option) for option in one.options]
         right.append(min(range(len(scores)), key=scores.__getitem__) == one.right)
     return Measured([total / tokens for total, tokens in told], right)
 

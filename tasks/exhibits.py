@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from matrix_core.scene import Scene
 from tasks import showing
@@ -45,8 +46,9 @@ def documented(uri: str) -> None:
     showing.links({"data-docs": f"{uri}/data_docs/index.html"})
 
 
-def reported(uri: str, adapter: bool) -> None:
-    """Where to look: the report, all files of the run."""
+def reported(uri: str, adapter: bool, gate: dict[str, Any]) -> None:
+    """Where to look: the report, all files of the run; and the gate of the whole run."""
+    showing.gates("report", [gate])
     places = {"report": f"{uri}/report.html", "run-folder": uri}
     showing.links(places)
     showing.made("report", f"{uri}/report.html", [f"{uri}/adapter" if adapter else f"{uri}/scenes.jsonl"])

@@ -73,7 +73,7 @@ def active(markdown):
 
 def test_each_stage_leaves_a_table_of_its_gates(run):
     summary = {gate["name"]: gate for gate in json.loads((run / "summary.json").read_text())["gates"]}
-    told = rows("gates-simulate") | rows("gates-tune") | rows("gates-evaluate")
+    told = rows("gates-simulate") | rows("gates-tune") | rows("gates-evaluate") | rows("gates-report")
     assert told.keys() == summary.keys()
     for name, row in told.items():
         assert (row["verdict"], row["checked"], row["quarantined"]) == (

@@ -34,9 +34,8 @@ def test_the_likeliest_option_a_character_is_the_answer():
     options = (" a rope", " the school garage", " yes")
     losses = ability.losses(MODEL, TOKENIZER, [("Question: What?\nAnswer:", option) for option in options])
     best = min(range(3), key=lambda i: losses[i][0] / (len(options[i]) - 1))
-    for right in range(3):
-        found = ability.measure(MODEL, TOKENIZER, ["Plain."], [Choice("What?", tuple(option[1:] for option in options), right)])
-        assert found.right == [right == best]
+    choices = [Choice("What?", tuple(option[1:] for option in options), right) for right in range(3)]
+    assert ability.measure(MODEL, TOKENIZER, ["Plain."], choices).right == [right == best for right in range(3)]
 
 
 def test_a_model_without_numbers_is_told():

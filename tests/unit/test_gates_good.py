@@ -181,6 +181,18 @@ CHECKED = {
 }
 
 
+SIGNS = {
+    "people_alike": 0.1,
+    "traits_tell": 0.2,
+    "distinct_2": 0.6,
+    "stories_repeat": 0.1,
+    "leaks": 0.0,
+    "ability_lost": 0.0,
+    "loss_rise": 0.0,
+    "judges_differ": None,
+}
+
+
 def good(suite: str, style: Style) -> list[Row]:
     """Rows that this gate must let through, with all optional columns."""
     if suite == "instructions":
@@ -189,6 +201,8 @@ def good(suite: str, style: Style) -> list[Row]:
         return [tables.example(taught, held_out=False) for taught in examples()]
     if suite == "adapter":
         return [tables.adapter(CHECKED)]
+    if suite == "signatures":
+        return [{"id": "a run", **SIGNS}]
     if suite == "verdicts":
         outcomes = ("win", "tie", "lose", "win", "tie")
         return [

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.test_gates_good import DRUMS, STYLES, Row, good
+from tests.unit.test_gates_good import DRUMS, SIGNS, STYLES, Row, good
 from validations import gate, suites
 from validations.rules import LIMITS, Style
 
@@ -182,7 +182,19 @@ VERDICTS = [
     plant("verdicts scores_finite", "no finite numbers: -inf", {"instruction": "Low?", "score_gap": float("-inf")}),
     plant("verdicts leaks_nothing", "the simulation: social modulator", {"instruction": "Who?", "tuned": "The Social Modulator."}),
 ]
-PLANTED = [*INSTRUCTIONS, *DRAFTS, *ROLES, *ACTIONS, *CONSEQUENCES, *CRITIQUES, *REFINEMENTS, *EXAMPLES, *ADAPTER, *VERDICTS]
+SIGNATURES = [
+    plant("signatures people_alike", "people of one scene do nearly the same", {"people_alike": 0.99}),
+    plant("signatures traits_tell", "traits hardly decide how people react", {"traits_tell": -0.1}),
+    plant("signatures distinct_2", "what comes of the scenes is much the same", {"distinct_2": 0.001}),
+    plant("signatures stories_repeat", "scenes nearly repeat each other", {"stories_repeat": 1.0}),
+    plant("signatures leaks", "talks of the simulation where it answers plainly", {"leaks": 0.2}),
+    plant("signatures ability_lost", "tuning has cost general ability", {"ability_lost": 0.4}),
+    plant("signatures loss_rise", "a held-out loss rises before the training ends", {"loss_rise": 0.7}),
+    plant("signatures judges_differ", "verdicts change with the order of the answers", {"judges_differ": 0.6}),
+]
+PLANTED = [
+    *INSTRUCTIONS, *DRAFTS, *ROLES, *ACTIONS, *CONSEQUENCES, *CRITIQUES, *REFINEMENTS, *EXAMPLES, *ADAPTER, *VERDICTS, *SIGNATURES
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -255,6 +267,7 @@ def test_only_these_expectations_warn_instead_of_taking_rows_out() -> None:
         "examples share_of_trace",
         "examples share_of_general",
         "verdicts leaks_nothing",
+        *(f"signatures {sign}" for sign in SIGNS),
     }
     stop = {f"{suite} {rule.name}" for suite in suites.NAMES for rule in suites.suite(suite, "full").rules if rule.stops}
     assert stop == {"examples nothing_held_out"}
