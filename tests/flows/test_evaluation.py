@@ -131,7 +131,7 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     assert advbench["agreement"]["raters"] == 3
     grades = summary["evaluation"]["mt-bench"]["grades"]
     assert (grades["points"]["n"], grades["agreement"]["raters"], len(grades["judges"])) == (4, 3, 3)
-    assert [check["figure"] for check in summary["release"]["checks"]] == ["points"]
+    assert [check["figure"] for check in summary["release"]["checks"]] == ["perplexity", "right", "points"]
     page = Page((folder / "report.html").read_text())
     wanted = ("AdvBench", "MT-Bench", "weak metric", "this proves little", "points of 10", "mean of 3 judges", "General ability")
     for words in wanted:
@@ -140,7 +140,7 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     assert "12 of 12 questions of harmful_behaviors.csv, seed 0" in page.text
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert "not to be released" in page.text or summary["release"]["release"]
-    assert (folder / "adapter" / "README.md").read_text().count("### ") == 3
+    assert (folder / "adapter" / "README.md").read_text().count("### ") == 5
 
 
 @pytest.mark.parametrize(
