@@ -1,16 +1,15 @@
-"""`make bench`: the figures of the README. `make bench ARGS="steps seeds"` measures some of them only."""
+"""`make bench`: the figures of the README. `make bench ARGS="steps work"` measures some of them only."""
 
 import json
 import sys
 from pathlib import Path
 
-from benchmarks import endpoint, engine, faults, flow, gpu, kills, ratios, scale, seeds, served, smollm2, steps, work
+from benchmarks import endpoint, engine, faults, flow, gpu, kills, ratios, scale, served, smollm2, steps, work
 
 ALL = {
     "setup": work.setup,
     "work": work.main,
     "steps": steps.main,
-    "seeds": seeds.main,
     "smollm2": smollm2.main,
     "engine": engine.main,
     "flow": flow.main,
@@ -21,7 +20,7 @@ ALL = {
     "faults": faults.main,
     "served": served.main,
 }
-DEFAULT = ("setup", "work", "steps", "seeds")
+DEFAULT = ("setup", "work", "steps")
 OUT = Path("bench-results")
 
 
