@@ -72,6 +72,7 @@ def render(told: Mapping[str, Any]) -> str:
     """The page of an ablation, from what stands in its `ablation.json`."""
     return template("ablation.html.j2").render(
         told=told,
+        others=others(told),
         names=FIGURES,
         columns=columns(told),
         headline=headline(told),
@@ -80,6 +81,12 @@ def render(told: Mapping[str, Any]) -> str:
         budget=budget_plot(told),
         sweeps=[sweep for swept in SWEPT if (sweep := sweep_plot(told, swept))],
     )
+
+
+def others(told: Mapping[str, Any]) -> str:
+    """What the first arm is held against: how many, or which one."""
+    rest = [name for name in told["arms"] if name != told["first"]]
+    return rest[0] if len(rest) == 1 else f"{len(rest)} others"
 
 
 def budget_plot(told: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -157,7 +164,7 @@ def _section(told: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
     return "\n".join(
         [
-            f"## {told['first']} against {len(told['arms']) - 1} others: {plan['model']}, {plan['scenes']} scenes\n",
+            f"## {told['first']} against {others(told)}: {plan['model']}, {plan['scenes']} scenes\n",
             f"`{told['command']}`; seeds {', '.join(map(str, plan['seeds']))}; {told['device']}; the last command took "
             f"{duration(told['seconds'])}.\n",
             f"In percent with 95 % intervals over seeds and questions; beneath a value the difference to {told['first']}, paired. "
