@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from matrix_core.tuning import Mixed, check_shares
 from tasks.inputs import printable
 
 RANGES = {
@@ -20,7 +21,15 @@ HINTS = {
 }
 
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _whole(shares: dict[Mixed, float]) -> dict[Mixed, float]:
+    check_shares(shares)
+    return shares
+
+
+Shares = Annotated[dict[Mixed, Annotated[float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_whole)]
+"""Source -> what part of the examples it makes up; 1 in all."""
 
 Refreshable = Literal[
     "instructions",
@@ -40,6 +49,7 @@ Refreshable = Literal[
     "fine-tune",
     "answers",
     "verdicts",
+    "ability",
 ]
 """Everything that is cached by itself."""
 

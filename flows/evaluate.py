@@ -240,7 +240,7 @@ def _ability(asker: Asker) -> dict[str, dict[str, Any]]:
     from matrix_core import ability
 
     def measured(model: Model) -> ability.Measured:
-        given, cached = call(measure_ability, asker.store, asker.store, model, refresh=asker.refresh == "answers")
+        given, cached = call(measure_ability, asker.store, asker.store, model, refresh=asker.refresh == "ability")
         asker.note("ability", given, cached)
         return load_measured(asker.store, given.reference)
 

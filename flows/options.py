@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 import tasks
-from flows.allowed import Refreshable, Share, Usd, count, wrong
+from flows.allowed import Refreshable, Shares, Usd, count, wrong
 from flows.finding import DEFAULT_STORE, find_run, locate_run
 from flows.naming import check_endpoints, check_model, check_url, named_endpoint
 from matrix_core.engines.budget import Budget
 from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part, Settings
-from matrix_core.tuning import Mixed, check_shares
 from tasks.inputs import Inputs, read_instructions
 from tasks.store import MissingError, Store, check_run_id, open_store
 
@@ -59,7 +58,7 @@ class RunOptions(BaseModel):
     method: Method = Field("matrix", description=f"whose steps are played: matrix, or a rival's: {', '.join(RIVALS)}")
     without: tuple[Part, ...] = Field((), description="parts of the method that are left out")
     votes: int = Field(1, ge=1, le=256, description="how many answers a rival draws to choose from")
-    shares: dict[Mixed, Share] | None = Field(
+    shares: Shares | None = Field(
         None,
         description="what part of the examples each source (harmful, harmless, trace, general) makes up; default: the recipe's",
     )
@@ -124,13 +123,6 @@ class RunOptions(BaseModel):
             if "://" in one:
                 check_url(named_endpoint(one)[1])
         return judge
-
-    @field_validator("shares")
-    @classmethod
-    def _whole(cls, shares: dict[Mixed, float] | None) -> dict[Mixed, float] | None:
-        if shares is not None:
-            check_shares(shares)
-        return shares
 
     @field_validator("run_id")
     @classmethod

@@ -14,19 +14,17 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
 import tasks
-from flows.allowed import RANGES
+from flows.allowed import RANGES, Shares
 from flows.finding import ABLATION
 from flows.options import RunOptions
 from matrix_core.errors import UserError
 from matrix_core.rivals import RIVALS, mixes
 from matrix_core.scene import Method, Part
-from matrix_core.tuning import Mixed, check_shares
 from tasks.inputs import printable
 
 SHIPPED = Path(tasks.__file__).parent / "data"
@@ -54,7 +52,7 @@ class Arm(_Frozen):
         None, description="as many votes as cost what the first arm costs, instead of `votes`"
     )
     scenes: int | None = Field(None, ge=RANGES["scenes"][0], le=RANGES["scenes"][1])
-    shares: dict[Mixed, float] | None = Field(None, description="the mix that is tuned on, instead of the recipe's")
+    shares: Shares | None = Field(None, description="the mix that is tuned on, instead of the recipe's")
     roles: int | None = Field(None, ge=RANGES["roles"][0], le=RANGES["roles"][1])
     steps: int | None = Field(None, ge=RANGES["steps"][0], le=RANGES["steps"][1])
 
@@ -62,13 +60,6 @@ class Arm(_Frozen):
     def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without shares where there are none, so that plans that set none keep their ids."""
         return {name: value for name, value in write(self).items() if (name, value) != ("shares", None)}
-
-    @field_validator("shares")
-    @classmethod
-    def _whole(cls, shares: dict[Mixed, float] | None) -> dict[Mixed, float] | None:
-        if shares is not None:
-            check_shares(shares)
-        return shares
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

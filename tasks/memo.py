@@ -35,7 +35,7 @@ Costs = Mapping[str, tuple[int, int]]
 
 
 class Spent(NamedTuple):
-    """What scenes have cost together. Seconds are measured, and so are another machine's; the others are not."""
+    """What scenes have cost together. Calls and tokens are counted; seconds were measured, on whatever machine played them."""
 
     calls: float = 0.0
     tokens: float = 0.0

@@ -203,4 +203,4 @@ def test_a_larger_budget_is_the_same_run_and_travels_as_json(given):
 
 
 def test_every_step_and_every_other_cached_task_can_be_refreshed():
-    assert {*get_args(Refreshable)} == {*STEPS, "instructions", "examples", "fine-tune", "answers", "verdicts"}
+    assert {*get_args(Refreshable)} == {*STEPS, "instructions", "examples", "fine-tune", "answers", "verdicts", "ability"}
