@@ -17,7 +17,7 @@ from matrix_core.engines.endpoint import EndpointEngine
 from matrix_core.engines.servers import Policy
 from matrix_core.request import Message, Request
 
-CALLS, TURNS = 1500, 5
+CALLS, TURNS = 2000, 9
 OPEN = (16, 64)
 PORT = 8917
 URL = f"http://127.0.0.1:{PORT}/v1"

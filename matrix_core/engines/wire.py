@@ -1,7 +1,8 @@
 """One HTTP call to an OpenAI-compatible server: a request becomes a body, a reply an answer or an error.
 
-The `openai` client sends it, and repeats nothing. The reply is read by a strict model of our own: the client's takes anything.
-What may pass is a TransportError, what won't a RefusedError.
+The `openai` client looks after addresses, keys and headers; what is asked thousands of times goes straight through its HTTP client,
+since all that it would add takes as long as the sending. The reply is read by a strict model of our own: the client's takes
+anything. What may pass is a TransportError, what won't a RefusedError.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from pydantic import BaseModel, ValidationError
 
 from matrix_core.engines.servers import Policy
@@ -67,30 +68,40 @@ class _Reply(BaseModel):
     usage: _Usage | None = None
 
 
-def client_for(url: str, key: str, policy: Policy) -> AsyncOpenAI:
+class Client(NamedTuple):
+    """One server's client, and the HTTP client that it sends through. Neither repeats anything or limits connections."""
+
+    api: AsyncOpenAI
+    http: httpx2.AsyncClient
+
+
+def client_for(url: str, key: str, policy: Policy) -> Client:
     """A client that leaves repeating and the number of connections to its caller."""
     timeout = httpx2.Timeout(policy.read, connect=policy.connect, pool=None)
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=policy.most)
-    http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits)
-    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=http)
+    http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits, base_url=url)
+    api = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=http)
+    # Those that are not set are no texts.
+    http.headers.update({name: said for name, said in {**api.default_headers, **api.auth_headers}.items() if isinstance(said, str)})
+    return Client(api, http)
 
 
-async def check(client: AsyncOpenAI, model: str) -> None:
+async def check(client: Client, model: str) -> None:
     """Raise UserError, within half a minute, if the server can't be reached or doesn't serve the model."""
-    client = client.with_options(timeout=CHECK_SECONDS)
+    api = client.api.with_options(timeout=CHECK_SECONDS)
     try:
-        if model not in [served.id async for served in client.models.list()]:
+        if model not in [served.id async for served in api.models.list()]:
             # Some servers don't list all that they serve.
-            await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=1)
+            await api.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=1)
     except APIConnectionError as error:
-        raise UserError(f"--endpoint {client.base_url}: can't be reached ({error}): is the server up?") from None
+        raise UserError(f"--endpoint {api.base_url}: can't be reached ({error}): is the server up?") from None
     except (OpenAIError, ValueError) as error:
         # Not every server says what is wrong where the client looks for it.
         said = f"{error.status_code} {error.response.text}" if isinstance(error, APIStatusError) else str(error)
-        raise UserError(f"--endpoint {client.base_url}: doesn't serve {model!r}: {said[:400]}") from None
+        raise UserError(f"--endpoint {api.base_url}: doesn't serve {model!r}: {said[:400]}") from None
 
 
-async def call(client: AsyncOpenAI, model: str, request: Request, seconds: float, **extra: Any) -> Answer:
+async def call(client: Client, model: str, request: Request, seconds: float, **extra: Any) -> Answer:
     """Ask once, for `seconds` at most; a reply that comes later meets a closed connection. Raises TransportError, RefusedError."""
     body = {
         "model": model,
@@ -102,14 +113,13 @@ async def call(client: AsyncOpenAI, model: str, request: Request, seconds: float
     } | ({"stop": list(request.stop)} if request.stop else {})
     try:
         async with asyncio.timeout(seconds):
-            # Not `chat.completions.create`: that builds models of its own from the reply, which takes time and checks nothing.
-            reply = await client.post("/chat/completions", cast_to=httpx2.Response, body=body | extra)
+            reply = await client.http.post("chat/completions", json=body | extra)
     except TimeoutError:
         raise TransportError("timeout", f"no answer within {seconds:g} s") from None
-    except APIConnectionError as error:
+    except httpx2.RequestError as error:
         raise _broken(error) from None
-    except APIStatusError as error:
-        raise _status(error.response) from None
+    if not reply.is_success:
+        raise _status(reply)
     return _read(reply)
 
 
@@ -130,12 +140,11 @@ def _read(reply: httpx2.Response) -> Answer:
     return Answer(choice.message.content or "", cut, usage)
 
 
-def _broken(error: APIConnectionError) -> TransportError:
-    cause = error.__cause__
-    said = f"{type(cause).__name__}: {cause}" if cause else str(error)
-    if isinstance(cause, httpx2.DecodingError) or (isinstance(cause, httpx2.RemoteProtocolError) and "message body" in str(cause)):
+def _broken(error: httpx2.RequestError) -> TransportError:
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx2.DecodingError) or (isinstance(error, httpx2.RemoteProtocolError) and "message body" in str(error)):
         return TransportError("bad body", said)
-    if isinstance(error, APITimeoutError) and not isinstance(cause, httpx2.ConnectTimeout):
+    if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
         return TransportError("timeout", said)
     return TransportError("connection", said)
 
