@@ -17,27 +17,29 @@ from tasks.runs import Simulated, recall
 from tasks.store import open_store
 from validations import gate
 
-SCENES, TURNS = 640, 3
-FEW = 6
-"""Scenes of SmolLM2, which takes a hundred times as long for each."""
+TURNS = 3
+SCENES, FEW = 640, 4
+"""Of the embedded model, and of SmolLM2, which takes a hundred times as long for each."""
 
 
 def main() -> list[dict[str, Any]]:
     """`simulate` on the embedded model, and on SmolLM2 where it is; then the very calls that it made, to the same engine."""
     with tempfile.TemporaryDirectory() as folder:
-        _simulate(folder, "pocket", 128, seed=99)  # everything is imported, the model loaded, the other processes started
+        # What comes first isn't counted: it imports, loads, compiles, and starts the other processes.
+        _simulate(folder, "pocket", 128, TURNS)
         while not all(helper.is_up() for helper in spread._helpers):
             time.sleep(0.1)
-        rows = _rows(folder, "pocket", SCENES, TURNS)
+        rows = _rows(folder, "pocket", SCENES)
         try:
             resolve("smollm2")
         except UserError as error:
             print(f"SmolLM2 is left out: {error}")
             return rows
-        return rows + _rows(folder, "smollm2", FEW, 1, "--steps", "1")[:1]
+        _simulate(folder, "smollm2", FEW, TURNS, "--steps", "1")
+        return rows + _rows(folder, "smollm2", FEW, "--steps", "1")[:1]
 
 
-def _rows(folder: str, model: str, scenes: int, turns: int, *more: str) -> list[dict[str, Any]]:
+def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, Any]]:
     waves: list[list[Request]] = []
     checking = [0.0]
     answer, check = SpreadEngine.generate, gate.check
@@ -56,7 +58,7 @@ def _rows(folder: str, model: str, scenes: int, turns: int, *more: str) -> list[
     bare = engine(Model(name=model))
     bare.generate([Request(messages=(Message(role="user", content="Hello."),), max_tokens=1)])
     wholes, engines, gates = [], [], []
-    for turn in range(turns):
+    for turn in range(TURNS):
         waves.clear()
         checking[0] = 0.0
         SpreadEngine.generate, gate.check = noted, timed  # type: ignore[method-assign]
