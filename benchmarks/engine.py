@@ -87,14 +87,14 @@ def _calls(waves: list[list[Request]]) -> dict[str, Any]:
     single = single[:: len(single) // 100][:99]
 
     def ours(_: int) -> tuple[float, float]:
-        return sum(map(len, mine)), _seconds(lambda: [engine.generate(wave) for wave in mine])
+        return sum(map(len, mine)), timed(lambda: [engine.generate(wave) for wave in mine])
 
     def theirs(turn: int) -> tuple[float, float]:
         part = single[turn::TURNS]
-        return len(part), _seconds(lambda: [engine.generate([request]) for request in part])
+        return len(part), timed(lambda: [engine.generate([request]) for request in part])
 
     distinct = sum(len({request.identity() for request in wave}) for wave in mine)
-    return _row(
+    return measured(
         "calls of real scenes a second",
         10.0,
         f"pocket, {len(mine)} waves of {sum(map(len, mine))} calls under their schemas; {distinct} are distinct and computed",
@@ -115,7 +115,7 @@ def _wave(waves: list[list[Request]]) -> dict[str, Any]:
     answers: list[Completion] = []
 
     def ours(_: int) -> tuple[float, float]:
-        seconds = _seconds(lambda: answers.__setitem__(slice(None), engine.generate(requests)))
+        seconds = timed(lambda: answers.__setitem__(slice(None), engine.generate(requests)))
         return sum(c.completion_tokens for c in answers), seconds
 
     def static(size: int, every: int, first: int) -> tuple[float, float]:
@@ -126,11 +126,11 @@ def _wave(waves: list[list[Request]]) -> dict[str, Any]:
                 limits = [requests[i].max_tokens for i in part]
                 said.update(zip(part, rival.batch([prompts[i] for i in part], limits), strict=True))
 
-        seconds = _seconds(work)
+        seconds = timed(work)
         return sum(len(said[i]) for part in batches for i in part), seconds
 
     best, speeds = _best(SIZES, lambda size: static(size, max(1, 512 // size), 256 // size))
-    row = _row(
+    row = measured(
         f"generated tokens a second in a wave of {len(requests)} requests",
         2.0,
         f"pocket, prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens, no schema, up to {most} rows",
@@ -152,22 +152,22 @@ def sharing(name: str, count: int, sizes: Sequence[int], part: int) -> list[dict
     answers: list[Completion] = []
 
     def ours(_: int) -> tuple[float, float]:
-        return count, _seconds(lambda: answers.__setitem__(slice(None), engine.generate(requests)))
+        return count, timed(lambda: answers.__setitem__(slice(None), engine.generate(requests)))
 
     def static(size: int) -> tuple[float, float]:
         some = range(size)
-        seconds = _seconds(lambda: said.update(zip(some, rival.batch([prompts[i] for i in some], [limit] * size), strict=True)))
+        seconds = timed(lambda: said.update(zip(some, rival.batch([prompts[i] for i in some], [limit] * size), strict=True)))
         return size, seconds
 
     def continuous(_: int) -> tuple[float, float]:
-        return count // part, _seconds(lambda: rival.continuous(prompts[: count // part], limit))
+        return count // part, timed(lambda: rival.continuous(prompts[: count // part], limit))
 
     best, speeds = _best(sizes, static)
     mine = (
         f"{name}, {models.dtype_of(spec)}, {count} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens, the "
         f"first {common(prompts)} shared, answers of up to {limit} tokens"
     )
-    first = _row(
+    first = measured(
         f"answers a second of {name} for prompts that share their beginning, beside model.generate",
         2.5,
         mine,
@@ -176,7 +176,7 @@ def sharing(name: str, count: int, sizes: Sequence[int], part: int) -> list[dict
         lambda _: static(best),
     )
     first |= {"same_answers": rival.same({i: answers[i].text for i in said}, said)}
-    second = _row(
+    second = measured(
         f"answers a second of {name} for prompts that share their beginning, beside generate_batch",
         1.0,
         mine,
@@ -210,7 +210,7 @@ def _best(sizes: Sequence[int], run: Callable[[int], tuple[float, float]]) -> tu
     return best, ", ".join(f"{size}: {speed:.4g}/s" for size, speed in speeds.items())
 
 
-def _row(what: str, bound: float, ours_is: str, theirs_is: str, ours: Side, theirs: Side) -> dict[str, Any]:
+def measured(what: str, bound: float, ours_is: str, theirs_is: str, ours: Side, theirs: Side) -> dict[str, Any]:
     """Let both sides take turns, the first in every other turn. What either does first isn't counted: it loads and compiles."""
     ours(0)
     theirs(0)
@@ -225,7 +225,8 @@ def _row(what: str, bound: float, ours_is: str, theirs_is: str, ours: Side, thei
     return ratios.row(what, [a / b for a, b in zip(rates[ours], rates[theirs], strict=True)], bound, ours_is, theirs_is)
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -26,8 +26,8 @@ class Generate:
         """The prompts as tokens."""
         return [ids for ids in self.chat.encode([r.messages for r in requests]) if isinstance(ids, list)]
 
-    def batch(self, prompts: Sequence[list[int]], limits: Sequence[int]) -> list[list[int]]:
-        """Answers of one static batch, without their end tokens, each cut at its own limit."""
+    def batch(self, prompts: Sequence[list[int]], limits: Sequence[int], **options: str) -> list[list[int]]:
+        """Answers of one static batch, without their end tokens, each cut at its own limit. `options`: more for `generate`."""
         longest = max(map(len, prompts))
         device = self.model.device
         ids = torch.tensor([[self.ends[0]] * (longest - len(p)) + p for p in prompts], device=device)
@@ -39,6 +39,7 @@ class Generate:
             do_sample=False,
             eos_token_id=list(self.ends),
             pad_token_id=self.ends[0],
+            **options,
         )
         return [self.answer(row.tolist(), limit) for row, limit in zip(out[:, longest:], limits, strict=True)]
 

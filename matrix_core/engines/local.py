@@ -29,7 +29,7 @@ VERSION = 2
 """Raise it when the same request to the same weights gets another answer."""
 CACHE_BYTES = 2**30
 """Memory for the cache of a batch on a CPU; on a GPU half of what is free."""
-ROWS = {"cpu": 160, "cuda": 1024}
+ROWS = {"cpu": 256, "cuda": 1024}
 """Rows of a batch at most, by kind of device: more are no faster, on a CPU because they outgrow its caches."""
 
 _RUNNING = threading.Lock()
