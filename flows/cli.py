@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from flows import ablate_command, compare_command, journal_command, rate_commands, store_commands
+from flows import ablate_command, compare_command, interrupts, journal_command, rate_commands, store_commands
 from flows import arguments as arg
 from flows.finding import find_run, locate_run
 from flows.options import RunOptions
@@ -267,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What the terminal's encoding can't show must not end a run.
         sys.stdout.reconfigure(errors="backslashreplace")
+    interrupts.listen()
     try:
         _check_usage(args)
         code = get_command(app).main(args=args, prog_name=NAME, standalone_mode=False)
@@ -277,12 +278,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(1, str(error), args)
     except KeyboardInterrupt:
-        code = 130
+        return _interrupted(args)
     except Exception as error:
+        if interrupts.behind(error):
+            return _interrupted(args)
         return _fail(1, f"unexpected {type(error).__name__}: {error} (--debug shows where)", args)
-    if code == 130:
-        return _fail(130, "interrupted: the same command goes on where it stopped", args)
-    return int(code or 0)
+    return _interrupted(args) if code == 130 else int(code or 0)
+
+
+def _interrupted(args: Sequence[str]) -> int:
+    return _fail(130, "interrupted: the same command goes on where it stopped", args)
 
 
 def _check_usage(args: Sequence[str]) -> None:

@@ -81,21 +81,34 @@ def test_the_same_seed_gives_the_same_bytes_in_another_store_and_another_seed_do
     assert other["scenes"]["sha256"] != run.hashes["scenes"]
 
 
-def test_killed_in_the_middle_and_started_again_it_goes_on_to_the_same_scenes(run, tmp_path, capsys):
-    store = tmp_path / "store"
+def in_the_middle(store: Path) -> "subprocess.Popen[str]":
+    """A simulation in a process of its own, some of its tasks done."""
     command = [sys.executable, "-m", "flows.cli", "simulate", "--store", str(store), *PLAYED]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    results = store / "results"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
-    while process.poll() is None and len(list(results.glob("*"))) < 8:
+    while process.poll() is None and len(list((store / "results").glob("*"))) < 8:
         assert time.monotonic() < deadline, "no task finished within two minutes"
         time.sleep(0.05)
+    return process
+
+
+def test_killed_in_the_middle_and_started_again_it_goes_on_to_the_same_scenes(run, tmp_path, capsys):
+    store = tmp_path / "store"
+    process = in_the_middle(store)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not list(store.glob("runs/*/scenes.jsonl"))
     resumed = simulated(capsys, store, *PLAYED)
     assert [record for record, cached in resumed["records"] if cached]
     assert resumed["scenes"]["sha256"] == run.hashes["scenes"]
+
+
+def test_sigterm_ends_it_with_a_word_as_ctrl_c_does(tmp_path):
+    process = in_the_middle(tmp_path / "store")
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "matrix-align: interrupted: the same command goes on where it stopped"
 
 
 def test_instructions_from_outside_are_set_aside_with_the_reason_and_the_rest_is_played(tmp_path, capsys):

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import pyarrow
 import pytest
+from prefect.exceptions import TerminationSignal
 from pyarrow import parquet
 
+from flows import interrupts
 from flows.allowed import RANGES
 from flows.cli import main
 from flows.options import RunOptions
@@ -384,6 +386,14 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, refused):
         assert "interrupted: the same command goes on where it stopped" in refused("run", "--instructions", "-", code=130)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), TerminationSignal(signal.SIGTERM)])
+def test_what_fails_because_the_command_was_stopped_counts_as_stopped(stopped):
+    gone = ConnectionError("the server is gone, too")
+    assert not interrupts.behind(gone)
+    gone.__context__ = stopped
+    assert interrupts.behind(gone)
 
 
 def test_a_failed_run_is_1_and_a_traceback_comes_only_with_debug(tmp_path, capsys):
