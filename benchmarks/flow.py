@@ -36,7 +36,7 @@ def main() -> list[dict[str, Any]]:
             print(f"SmolLM2 is left out: {error}")
             return rows
         _simulate(folder, "smollm2", FEW, TURNS, "--steps", "1")
-        return rows + _rows(folder, "smollm2", FEW, "--steps", "1")[:1]
+        return rows + _rows(folder, "smollm2", FEW, "--steps", "1")
 
 
 def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, An
             at_least=False,
         ),
         ratios.row(
-            "share of the gates in the time of the stage",
+            f"share of the gates in the time of the stage: {model}",
             [gate / whole for gate, whole in zip(gates, wholes, strict=True)],
             0.03,
             f"{ratios.seconds(gates)}: all gates",

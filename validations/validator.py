@@ -63,7 +63,7 @@ def validate(
 
 @contextmanager
 def _quickly() -> Iterator[None]:
-    """What Great Expectations works out over and over for a rule, done once: half of what a gate costs for some hundred rows.
+    """What Great Expectations works out over and over for a rule, done once: it is nearly half of a gate of some hundred rows.
 
     Nothing of this changes while a table is checked: an expectation's configuration, the expectation of a configuration, the rows
     that a rule is about. And arguments that are JSON as they are get their id without being looked through; it is the same.

@@ -283,7 +283,7 @@ def test_equal_examples_have_equal_ids_and_others_do_not() -> None:
 
 
 @pytest.mark.parametrize("name", ["actions", "critiques", "refinements"])
-def test_rules_that_are_quickly_find_what_they_find_configured_each_time(name: str, monkeypatch: Any) -> None:
+def test_what_is_worked_out_once_a_table_is_found_as_if_worked_out_each_time(name: str, monkeypatch: Any) -> None:
     harmless = SLUGS.model_copy(update={"harmed": (), "refined": "I can't say."})
     rows = getattr(tables, name)([SLUGS, DESK, harmless.model_copy(update={"instruction": Instruction.of("Other?")})])
     once = gate.check(name, rows)
