@@ -100,8 +100,10 @@ def summarise(plan: Plan, store: Store, runs: Mapping[str, list[RunOptions]]) ->
         own = runs.get(name, [])
         when = "after" if own else "before"
         for options in own or runs[plan.first]:
-            reference = recall(store, options.run, "evaluate", Evaluated).outcomes
-            outcomes = json.loads(store.get(reference))[when] if reference else {}
+            evaluated = recall(store, options.run, "evaluate", Evaluated)
+            for problem in (problem for gate in evaluated.gates for problem in gate["problems"]):
+                raise RunError(f"arm {name!r}, run {options.run}: there is nothing to compare: {problem}")
+            outcomes = json.loads(store.get(evaluated.outcomes))[when] if evaluated.outcomes else {}
             for figure, values in outcomes.items():
                 found[name].setdefault(figure, []).append(values)
         rows[name] = {"arm": arm.model_dump(mode="json", exclude_defaults=True), "runs": [options.run for options in own]}

@@ -65,7 +65,6 @@ def _print(found: Mapping[str, Any], as_json: bool) -> None:
         console.out(json_.dumps(found, indent=1), highlight=False)
         return
     who = f"{found['sample']['n']} questions; judged by {', '.join(found['judges'])}"
-    who = f"{found['sample']['n']} questions; judged by {', '.join(found['judges'])}"
     title = f"{found['benchmark']}: against {found['baseline']} ({who})"
     table = Table(
         "arm",

@@ -138,17 +138,19 @@ def where(options: RunOptions, reference: Reference, name: str) -> dict[str, str
 
 
 def merged(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a gate, over all shards and waves that passed it."""
+    """One row a gate, over all shards and waves."""
     out: dict[str, dict[str, Any]] = {}
     for gate in gates:
         row = out.setdefault(
             gate["name"],
-            {"name": gate["name"], "passed": True, "evaluated": 0, "quarantined": 0, "success_percent": 100.0, "warnings": []},
+            {"name": gate["name"], "passed": True, "evaluated": 0, "quarantined": 0, "success_percent": 100.0}
+            | {"problems": [], "warnings": []},
         )
         row["passed"] = row["passed"] and gate["passed"]
         row["evaluated"] += gate["evaluated"]
         row["quarantined"] += gate["quarantined"]
-        row["warnings"] = sorted({*row["warnings"], *gate["warnings"]})[:5]
+        for said in ("problems", "warnings"):
+            row[said] = sorted({*row[said], *gate[said]})[:5]
         row["success_percent"] = round(100 * (1 - row["quarantined"] / max(1, row["evaluated"])), 2)
     return list(out.values())
 

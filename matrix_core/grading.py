@@ -5,6 +5,7 @@ since judges follow a wrong answer where they can't work out the right one; in o
 well, there is more than one good answer. The prompts are our own.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from matrix_core.agreement import alpha_of
 from matrix_core.benchmarks import Item
 from matrix_core.engines.base import Engine, Progress
-from matrix_core.judging import marked, structured
-from matrix_core.request import Message, Request
+from matrix_core.judging import judged, marked, structured
+from matrix_core.request import Request
 from matrix_core.significance import paired_change
 from matrix_core.steps.base import obj, text
 from matrix_core.waves import Usage
 
-VERSION = 2
+VERSION = 3
 GUIDED = frozenset({"math", "reasoning", "coding"})
 """The categories in which a reference answer is right, and others are wrong (NEED_REF_CATS of FastChat's judge)."""
 SYSTEM = (
@@ -32,6 +33,24 @@ SYSTEM = (
 )
 POINTS = tuple(range(1, 11))
 SCHEMA: dict[str, Any] = obj(reason=text(400), points={"enum": list(POINTS)})
+EXAMPLES: tuple[tuple[tuple[tuple[str, str], ...], dict[str, Any]], ...] = (
+    (
+        (
+            ("QUESTION 1", "Name two things to see in a harbour town, in one sentence each."),
+            ("ANSWER 1", "At the fish market you see what the boats have brought. From the pier you watch them sail out again."),
+        ),
+        {"reason": "It names two fitting things in one sentence each; both are a little general.", "points": 8},
+    ),
+    (
+        (
+            ("QUESTION 1", "A train takes 3 hours for 240 km. How fast is it?"),
+            ("REFERENCE ANSWER 1", "80 km/h"),
+            ("ANSWER 1", "Trains are fast: it takes 3 hours, so it goes at 120 km/h."),
+        ),
+        {"reason": "The reference says 80 km/h; the answer says 120 km/h and shows no way to it.", "points": 2},
+    ),
+)
+"""Parts of a question, and the answer to it: for the reasons that `rubrics` gives."""
 
 
 class Grade(BaseModel):
@@ -54,8 +73,8 @@ def ask(item: Item, answers: Sequence[str], turn: int, seed: int = 0) -> Request
         if item.category in GUIDED and i < len(item.references) and item.references[i]:
             parts.append((f"REFERENCE ANSWER {i + 1}", item.references[i]))
         parts.append((f"ANSWER {i + 1}", answers[i]))
-    messages = (Message(role="system", content=SYSTEM), Message(role="user", content=marked(parts)))
-    return Request(messages=messages, json_schema=SCHEMA, seed=seed)
+    shots = [(marked(example), answer) for example, answer in EXAMPLES]
+    return judged(SYSTEM, shots, marked(parts), SCHEMA, seed)
 
 
 def grade(
@@ -94,13 +113,16 @@ def scores(items: Sequence[Item], panel: Mapping[str, Graded], seed: int = 0) ->
     """Points before and after: `points` over all, `turn_1`, `turn_2`, and each category; clustered by question.
 
     `panel` has the grades of each judge, by the judge's name; the points of an answer are the mean over the judges that could
-    grade that turn of both models. Turns that none could are not counted: `failed` is how many. With several judges also their
+    grade that turn of both models. Turns that none could are not counted: `failed` is how many, and
+    `why_failed` what went wrong most often. With several judges also their
     `agreement` over all answers (alpha at the interval level, since points are a scale), and the change by each in `judges`.
     """
     category = {item.id: item.category for item in items}
     turns = list(zip(*(list(zip(*graded, strict=True)) for graded in panel.values()), strict=True))
     rows = [row for turn in turns if (row := _mean(turn)) is not None]
     out: dict[str, Any] = {"n": len({row.id for row in rows}), "failed": len(turns) - len(rows), "judge": ", ".join(panel)}
+    if errors := Counter(grade.error for turn in turns if _mean(turn) is None for pair in turn for grade in pair if grade.error):
+        out["why_failed"] = errors.most_common(1)[0][0]
     if rows:
         out["points"] = _told(rows, seed)
         for number in sorted({row.turn for row in rows}):

@@ -11,14 +11,15 @@ share the perplexity of plain text may rise."""
 def decide(evaluation: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Whether the adapter may be released: `release` (None if no general ability was measured), and each of the `checks`.
 
-    A check fails by the value measured; `sure` says whether its whole interval lies beyond the margin, or within.
+    A comparison of which no more pairs could be judged than could not checks nothing. A check fails by the value measured; `sure`
+    says whether its whole interval lies beyond the margin, or within.
     """
     checks = []
     for name, figures in evaluation.items():
         change, interval, what = None, None, ""
         if points := (figures.get("grades") or {}).get("points"):
             change, interval, what = points["change"], points["ci95_change"], "points"
-        elif figures.get("general") and figures.get("net_win_rate") is not None:
+        elif figures.get("general") and figures["n"] > figures["failed"]:
             change, interval, what = figures["net_win_rate"], figures["ci95_net"], "net_win_rate"
         elif name in ("pocket_general", "multiple_choice"):
             change, interval, what = figures["right"]["change"], figures["right"]["ci95_change"], "right"

@@ -13,6 +13,7 @@ from matrix_core.engines.base import Engine
 from matrix_core.errors import RunError
 from matrix_core.judging import Pair, Verdict
 from matrix_core.request import Message, Request
+from matrix_core.rubrics import RUBRICS
 from matrix_core.waves import Usage
 from tasks import benchmark_files, keys, progress
 from tasks.engines import Model, engine
@@ -118,7 +119,7 @@ def _told(answers: Sequence[str]) -> str:
 
 
 def _verdict_parts(judge: Model, rubric: str, seed: int) -> keys.Parts:
-    version, prompt = judging.RUBRICS[rubric]
+    version, *prompt = RUBRICS[rubric]
     asked = keys.digest([prompt, judging.SCHEMA])
     return {"judge": engine(judge).fingerprint, "rubric": f"{rubric} {version}", "prompt or schema": asked, "seed": str(seed)}
 
@@ -153,7 +154,7 @@ def judge_benchmark(
 
 
 def _grade_parts(judge: Model, seed: int) -> keys.Parts:
-    asked = keys.digest([grading.SYSTEM, grading.SCHEMA])
+    asked = keys.digest([grading.SYSTEM, grading.EXAMPLES, grading.SCHEMA])
     return {
         "judge": engine(judge).fingerprint,
         "grades": str(grading.VERSION),

@@ -1,8 +1,10 @@
-"""What becomes of a gate's verdict: a pass is noted, its full validation result kept in the store; a failure ends the step.
+"""What becomes of a gate's verdict: it is noted, its full validation result kept in the store; a failure ends the step.
 
-The Prefect UI is told of a failure before it ends anything: which expectation, for how many rows, and some of them.
+The Prefect UI is told of a failure before it ends anything: which expectation, for how many rows, and some of them. Behind the last
+hand-off comes nothing that bad rows could spoil, only the report, which tells of them: that gate ends nothing.
 """
 
+import logging
 from typing import Any
 
 from matrix_core.errors import RunError
@@ -29,15 +31,24 @@ def passed(judged: GateResult, store: Store) -> dict[str, Any]:
 
     Raises GateError, one line with expectation, share and sample rows, if it did not pass.
     """
-    noted = judged.model_dump(mode="json", exclude={"quarantined", VALIDATION}) | {"quarantined": len(judged.quarantined)}
     if not judged.passed:
+        noted = _noted(judged, store)
         showing.gate_failed(noted)
-        raise GateError(judged.failure(), noted | _kept(judged, store))
-    if judged.warnings:
+        raise GateError(judged.failure(), noted)
+    return told(judged, store)
+
+
+def told(judged: GateResult, store: Store) -> dict[str, Any]:
+    """The gate as a run notes it, passed or not: for the hand-off to the report, which tells what did not pass."""
+    if not judged.passed:
+        showing.note(judged.failure(), logging.WARNING)
+    elif judged.warnings:
         showing.note(f"gate {judged.name}: {len(judged.warnings)} warnings, the first: {judged.warnings[0]}")
-    return noted | _kept(judged, store)
+    return _noted(judged, store)
 
 
-def _kept(judged: GateResult, store: Store) -> dict[str, Any]:
-    """Where the full validation result is; nothing where there was nothing to check."""
-    return {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()} if judged.validation else {}
+def _noted(judged: GateResult, store: Store) -> dict[str, Any]:
+    """The gate, with where the full validation result is; nowhere if there was nothing to check."""
+    noted = judged.model_dump(mode="json", exclude={"quarantined", VALIDATION}) | {"quarantined": len(judged.quarantined)}
+    kept = {VALIDATION: store.put(dump_rows([judged.validation]), ".jsonl.gz").model_dump()} if judged.validation else {}
+    return noted | kept

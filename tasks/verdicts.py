@@ -1,4 +1,4 @@
-"""Verdicts over answers before and after tuning, as cached tasks: a judge's, and the gate that all verdicts pass."""
+"""Verdicts over answers before and after tuning, as cached tasks: a judge's, and the gate over all verdicts."""
 
 import json
 from typing import Any
@@ -8,11 +8,12 @@ from prefect.context import TaskRunContext
 
 from matrix_core import judging
 from matrix_core.judging import Pair, Verdict
+from matrix_core.rubrics import RUBRICS
 from matrix_core.waves import Usage
 from tasks import keys, progress
 from tasks.engines import Model, engine
 from tasks.evaluation import load_answers
-from tasks.gating import passed
+from tasks.gating import told
 from tasks.journals import journalled
 from tasks.store import Reference, open_store
 from tasks.tuning import Gated
@@ -23,7 +24,7 @@ from validations.rules import Style
 def _judge_parts(judge: Model, seed: int) -> keys.Parts:
     return {
         "judge": engine(judge).fingerprint,
-        "prompt or schema": keys.digest([judging.RUBRICS["overall"], judging.SCHEMA]),
+        "prompt or schema": keys.digest([RUBRICS["overall"], judging.SCHEMA]),
         "seed": str(seed),
     }
 
@@ -50,7 +51,7 @@ def judge_answers(store: str, judge: Model, questions: list[str], before: Refere
     given = [questions, before.sha256, after.sha256]
     asked = journalled(judge, opened.uri, keys.key("verdicts", _judge_parts(judge, seed), given))
     verdicts = judging.judge(pairs, asked, seed, progress.tick, usage)
-    told = {
+    spent = {
         "calls": usage.calls,
         "prompt": usage.prompt,
         "completion": usage.completion,
@@ -58,7 +59,7 @@ def judge_answers(store: str, judge: Model, questions: list[str], before: Refere
         "lost": sum(judging.ENGINE_FAILED in verdict.error for verdict in verdicts),
     }
     data = json.dumps([verdict.model_dump(mode="json") for verdict in verdicts], ensure_ascii=False).encode()
-    return Gated(reference=opened.put(data, ".json"), count=len(verdicts), gates=[], why=why, result=told)
+    return Gated(reference=opened.put(data, ".json"), count=len(verdicts), gates=[], why=why, result=spent)
 
 
 def load_verdicts(store: str, reference: Reference) -> list[Verdict]:
@@ -73,8 +74,8 @@ def _gate_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 @task(name="check verdicts", task_run_name="check verdicts", cache_key_fn=_gate_key, persist_result=True, result_serializer="json")
 def check_verdicts(store: str, rows: str, style: Style) -> dict[str, Any]:
-    """Pass verdicts (rows of `validations.tables.verdict`) through their gate; the gate as a run notes it.
+    """What the gate says of verdicts (rows of `validations.tables.verdict`), as a run notes it: passed or not, the report tells it.
 
     The rows come as one text of JSON: Prefect looks into every part of what a task is given.
     """
-    return passed(gate.check("verdicts", json.loads(rows), style=style), open_store(store))
+    return told(gate.check("verdicts", json.loads(rows), style=style), open_store(store))

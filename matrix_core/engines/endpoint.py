@@ -9,7 +9,6 @@ A JSON schema goes along as `response_format`; a server that refuses or ignores 
 
 import asyncio
 import hashlib
-import json
 import os
 import random
 import re
@@ -21,14 +20,12 @@ from functools import cache
 from queue import SimpleQueue
 from typing import cast
 
-from matrix_core.engines import wire
+from matrix_core.engines import wire, words
 from matrix_core.engines.base import Progress
 from matrix_core.engines.budget import Meter, most
 from matrix_core.engines.servers import Policy, Pool, Server
 from matrix_core.errors import BudgetError, RunError, UserError
 from matrix_core.request import Completion, Request
-
-_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 
 
 @dataclass(eq=False)
@@ -246,14 +243,13 @@ class EndpointEngine:
             if not job.batch.meter.hold(job.most):
                 return None
             try:
-                answer = await self._call(job, server, _told(job.request))
+                answer = await self._call(job, server, words.told(job.request))
             finally:
                 job.batch.meter.release(job.most)
             self._in_words.add(server)
         else:
-            answer = await self._call(job, server, _told(job.request))
-        fenced = _FENCE.fullmatch(answer.text)
-        return answer._replace(text=fenced[1]) if fenced else answer
+            answer = await self._call(job, server, words.told(job.request))
+        return answer._replace(text=words.found(answer.text, job.request))
 
     async def _call(self, job: _Job, server: Server, request: Request, **extra: object) -> wire.Answer:
         """One HTTP request. What the server counts for it is counted, whatever came of it."""
@@ -320,10 +316,3 @@ def _used_up(job: _Job) -> BudgetError:
         f"the budget has no room for a request of up to {sum(job.most):,} tokens: {job.batch.meter.spent()} are spent; "
         "what is finished is kept, and the same command with a larger budget goes on from there"
     )
-
-
-def _told(request: Request) -> Request:
-    """The request with the schema in words at the end of its last turn."""
-    *earlier, last = request.messages
-    words = f"{last.content}\n\nAnswer with JSON alone, valid under this JSON schema: {json.dumps(request.json_schema)}"
-    return request.model_copy(update={"messages": (*earlier, last.model_copy(update={"content": words}))})

@@ -143,6 +143,40 @@ def test_a_run_is_evaluated_on_public_sets_and_the_report_says_so(tmp_path, mode
     assert (folder / "adapter" / "README.md").read_text().count("### ") == 5
 
 
+def test_a_judge_without_a_usable_verdict_is_told_and_nothing_ends_for_it(tmp_path, models, goals, capsys):
+    options = finished(tmp_path, models[0])
+    mt = tmp_path / "mt.jsonl"
+    mt.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
+    server = EchoServer(say=lambda body: "I would rather not say.")
+    rest = ["--judge", f"m@{server.url}", "--store", options.store]
+
+    def told(*command):
+        assert cli.main([*map(str, command), *rest]) == 0, capsys.readouterr().err
+        return " ".join(capsys.readouterr().err.split())
+
+    try:
+        said = told("evaluate", "mine", "--benchmark", "advbench", "--data", goals)
+        assert "advbench: 12 of 12 pairs could not be judged, most often: no usable answer in 3 tries: not JSON" in said
+        said = told("evaluate", "mine", "--benchmark", "mt-bench", "--data", mt)
+        assert "mt-bench: 2 of 2 pairs could not be judged" in said
+        assert "mt-bench: 4 turns could not be graded, most often: no usable answer in 3 tries: not JSON" in said
+        said = told("compare", *models[:2], "--benchmark", "advbench", "--data", goals)
+        assert f"{models[1]}: 12 of 12 pairs could not be judged" in said
+    finally:
+        server.stop()
+    folder = tmp_path / "store" / "runs" / "mine"
+    summary = json.loads((folder / "summary.json").read_text())
+    advbench = summary["evaluation"]["advbench"]
+    assert (advbench["n"], advbench["failed"], advbench["win_rate"]) == (0, 12, None)
+    gate = next(gate for gate in summary["gates"] if gate["name"] == "verdicts")
+    assert (gate["passed"], gate["evaluated"], gate["quarantined"]) == (False, 14, 14)
+    assert summary["release"] == {"release": None, "checks": []}
+    page = Page((folder / "report.html").read_text())
+    for words in ("12 of 12 pairs could not be judged", "4 turns could not be graded", "0 of 12 verdicts passed"):
+        assert words in page.text
+    assert (folder / "data_docs" / "index.html").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

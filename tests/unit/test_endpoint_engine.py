@@ -144,7 +144,7 @@ def test_a_server_that_knows_no_schemas_is_told_in_words(stand_in: Any, refusal:
     request = ask("Can it be?", json_schema=SCHEMA)
     (first,) = engine.generate([request])
     assert first.text == '{"feasible":false}'
-    assert json.dumps(SCHEMA) in bodies[-1]["messages"][-1]["content"]
+    assert '{"feasible": true or false}' in bodies[-1]["messages"][-1]["content"]
     (second,) = engine.generate([request])
     assert second.text == '{"feasible":false}'
     assert len(bodies) == 3  # refused once, then told at once

@@ -28,8 +28,11 @@ class Engine:
 
     def generate(self, requests, progress=None, finished=None):
         self.seen += [request.messages[-1].content for request in requests]
-        assert all(request.temperature == 0 for request in requests if len(request.messages) == 2)
-        return [Completion(text=self._told(request.messages[1].content)) for request in requests]
+        assert all(request.temperature == 0 for request in requests if request.messages[-1].content.startswith("["))
+        return [
+            Completion(text=self._told([turn.content for turn in request.messages if turn.content.startswith("[")][-1]))
+            for request in requests
+        ]
 
     def _told(self, asked):
         last = asked.rsplit("[ANSWER ", 1)[1].split("\n")[1]

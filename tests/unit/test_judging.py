@@ -3,9 +3,13 @@
 import json
 import re
 
-from matrix_core.judging import Pair, by_score, judge
+import pytest
+
+from matrix_core.judging import SCHEMA, Pair, ask, by_score, judge
 from matrix_core.request import Completion
+from matrix_core.rubrics import RUBRICS
 from matrix_core.statistics import win_rates
+from matrix_core.steps.base import parse
 
 PAIRS = [
     Pair(id="1", instruction="How?", base="short", tuned="a longer answer"),
@@ -26,9 +30,8 @@ class Judge:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        a, b = (
-            re.search(rf"\[ANSWER {x} (\w+)\]\n(.*)\n\[END OF ANSWER {x} \1\]", request.messages[1].content, re.S)[2] for x in "AB"
-        )
+        asked = [turn.content for turn in request.messages if turn.content.startswith("[INSTRUCTION")][-1]
+        a, b = (re.search(rf"\[ANSWER {x} (\w+)\]\n(.*)\n\[END OF ANSWER {x} \1\]", asked, re.S)[2] for x in "AB")
         verdict = self.rule(a, b)
         if isinstance(verdict, Exception):
             return Completion(error=str(verdict), finish_reason="error")
@@ -94,3 +97,18 @@ def test_an_answer_that_forges_the_marks_stays_inside_its_own():
 def test_an_oracle_judges_by_score():
     assert [by_score("1", 0, 2).outcome, by_score("2", 1, 1).outcome, by_score("3", 2, 1).outcome] == ["win", "tie", "lose"]
     assert by_score("1", 0, 2).consistent is None
+
+
+@pytest.mark.parametrize("rubric", RUBRICS)
+def test_worked_examples_favour_no_place_and_come_before_the_pair_in_its_own_form(rubric):
+    system, *shots, pair = ask(PAIRS[0], "tuned", rubric=rubric).messages
+    assert system.content == RUBRICS[rubric].system
+    assert [turn.role for turn in shots] == ["user", "assistant"] * 3
+    answers = [parse(turn.content, SCHEMA) for turn in shots[1::2]]
+    assert sorted(answer["verdict"] for answer in answers) == ["A", "B", "tie"]
+
+    def marks(turn):
+        return [re.sub(r" [0-9a-f]{8}\]", "]", line) for line in turn.content.splitlines() if line.startswith("[")]
+
+    assert all(marks(turn) == marks(pair) for turn in shots[::2])
+    assert "a longer answer" in pair.content.split("ANSWER B")[0]

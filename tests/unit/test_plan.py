@@ -2,10 +2,13 @@
 
 import pytest
 
+from flows.ablate import summarise
 from flows.cli import main
+from flows.options import RunOptions
 from flows.plan import PLANS, read_plan
-from matrix_core.errors import UserError
+from matrix_core.errors import RunError, UserError
 from matrix_core.rivals import RIVALS
+from tasks.runs import Evaluated, keep
 from tasks.tuning import settings_for
 
 ARMS = "[arms.MATRIX]\n[arms.base]\nmethod = 'base'\n"
@@ -103,3 +106,14 @@ def test_the_mix_of_an_arm_is_what_its_run_is_tuned_on_and_another_run(tmp_path)
     assert settings_for(mixed.settings, mixed.shares).shares == {"harmful": 0.2, "harmless": 0.2, "trace": 0.5, "general": 0.1}
     assert settings_for(usual.settings, usual.shares) == settings_for(usual.settings)
     assert usual.run != mixed.run
+
+
+def test_an_arm_that_could_not_be_judged_is_no_arm_full_of_ties(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text("judge = 'smollm2'\n" + ARMS)
+    plan = read_plan(str(file))
+    options = RunOptions.of(store=str(tmp_path / "store"), run_id="one")
+    gate = {"name": "verdicts", "passed": False, "problems": ["0 of 2 verdicts passed"]}
+    keep(options.prepare(), "one", "evaluate", Evaluated(evaluation={}, gates=[gate], calls={}, steps=[], seconds=0))
+    with pytest.raises(RunError, match="arm 'MATRIX', run one: there is nothing to compare: 0 of 2 verdicts passed"):
+        summarise(plan, options.prepare(), {"MATRIX": [options]})

@@ -25,7 +25,7 @@ def test_a_drop_beyond_the_margin_is_not_released(change, low, high, released, s
 
 
 def test_one_benchmark_that_fails_is_enough_and_harmlessness_is_no_general_ability():
-    vicuna = {"general": True, "net_win_rate": -0.3, "ci95_net": [-0.5, -0.1]}
+    vicuna = {"general": True, "n": 80, "failed": 0, "net_win_rate": -0.3, "ci95_net": [-0.5, -0.1]}
     pocket = {"right": {"change": -0.01, "ci95_change": [-0.03, 0.01]}}
     found = decide({"advbench": vicuna | {"general": False}, "vicuna-bench": vicuna, "pocket_general": pocket})
     assert [(check["benchmark"], check["passed"]) for check in found["checks"]] == [
@@ -34,6 +34,7 @@ def test_one_benchmark_that_fails_is_enough_and_harmlessness_is_no_general_abili
     ]
     assert found["release"] is False
     assert decide({"advbench": vicuna | {"general": False}}) == {"release": None, "checks": []}
+    assert decide({"vicuna-bench": vicuna | {"n": 40, "failed": 40}}) == {"release": None, "checks": []}
 
 
 def test_what_must_be_known_is_said_and_the_rest_is_not():
