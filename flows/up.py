@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
-import psutil
 from rich.console import Console
 
 import flows
+from flows import lost_runs
 from matrix_core.errors import RunError, UserError
 
 POOL, QUEUE = "matrix", "model"
@@ -60,12 +60,14 @@ def serve(port: int | None, console: Console) -> None:
             with console.status("register the deployments"):
                 _pool()
                 _deploy()
+                if joined:
+                    _watch(console)
             print(api.removesuffix("/api"), flush=True)
             console.print(f"Prefect UI: {api.removesuffix('/api')} (Deployments > align > Run; Ctrl-C stops what was started here)")
             console.print(f"From another shell: PREFECT_API_URL={api} prefect deployment run align/align --watch")
         while not stop.is_set():
             if server:
-                _bury()
+                lost_runs.bury(POOL)
             _work(server, stop)
             if not stop.is_set():
                 console.print(f"the worker ended by itself: it is started again; what it said stands in {_log('worker')}")
@@ -76,7 +78,8 @@ def _work(server: "subprocess.Popen[bytes] | None", stop: threading.Event) -> No
     """Run a worker until it ends or everything has to. RunError if the server ended, or if the worker doesn't come up."""
     began = time.monotonic()
     name = f"matrix-{socket.gethostname()}-{os.getpid()}"
-    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name]) as worker:
+    beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(lost_runs.BEAT)}
+    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **beat) as worker:
         while not stop.wait(0.5):
             if server is not None and server.poll() is not None:
                 raise RunError(f"the Prefect server ended by itself (exit {server.returncode}); see {_log('server')}")
@@ -195,40 +198,12 @@ def _pool() -> None:
             client.create_work_queue(QUEUE, work_pool_name=POOL, concurrency_limit=1)
 
 
-def _bury() -> None:
-    """Mark runs as crashed whose process is gone. Only for a server of our own: process ids of other machines say nothing."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-        WorkPoolFilter,
-        WorkPoolFilterName,
-    )
-    from prefect.client.schemas.objects import State, StateType
-    from prefect.states import Crashed
-
-    unended = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unended)),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
-        )
-        for run in runs:
-            if not _lives(run.infrastructure_pid):
-                gone: State[None] = Crashed(
-                    message="The process of this run is gone: its worker was killed. Retry the run to go on where it stopped."
-                )
-                client.set_flow_run_state(run.id, gone, force=True)
-
-
-def _lives(pid: str | None) -> bool:
-    if pid is None or not pid.isdigit():
-        return False
+def _watch(console: Console) -> None:
     try:
-        return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        lost_runs.watch()
+    except httpx.HTTPStatusError as error:
+        told = f"the server takes no automation from us ({error.response.status_code})"
+        console.print(f"{told}: runs of a machine that dies stay Running until somebody cancels them")
 
 
 def _deploy() -> None:

@@ -70,11 +70,18 @@ def until(condition: Callable[[], object], limit: float = 60) -> None:
 
 
 @contextmanager
-def serving(home: Path, **more: str) -> Iterator[Service]:
-    """The service with its own PREFECT_HOME; when it has been asked to stop, nothing that it started is left."""
+def serving(home: Path, join: Service | None = None, **more: str) -> Iterator[Service]:
+    """The service with its own PREFECT_HOME, and its own server unless it joins another's.
+
+    When it has been asked to stop, nothing that it started is left.
+    """
     environment = os.environ | {"PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"} | more
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.cli", "up", "--port", str(free_port())]
+    command = [sys.executable, "-m", "flows.cli", "up"]
+    if join:
+        environment["PREFECT_API_URL"] = f"{join.url}/api"
+    else:
+        command += ["--port", str(free_port())]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
