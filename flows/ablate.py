@@ -101,8 +101,8 @@ def summarise(plan: Plan, store: Store, runs: Mapping[str, list[RunOptions]]) ->
         when = "after" if own else "before"
         for options in own or runs[plan.first]:
             evaluated = recall(store, options.run, "evaluate", Evaluated)
-            for problem in (problem for gate in evaluated.gates for problem in gate["problems"]):
-                raise RunError(f"arm {name!r}, run {options.run}: there is nothing to compare: {problem}")
+            if problems := [problem for gate in evaluated.gates for problem in gate["problems"]]:
+                raise RunError(f"arm {name!r}, run {options.run}: there is nothing to compare: {problems[0]}")
             outcomes = json.loads(store.get(evaluated.outcomes))[when] if evaluated.outcomes else {}
             for figure, values in outcomes.items():
                 found[name].setdefault(figure, []).append(values)

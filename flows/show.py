@@ -140,10 +140,14 @@ def _first_scenes(store: Store, run_id: str) -> RenderableType:
 
 def _gates(noted: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """What each gate took out; under the table, since a sentence needs more than a column, what they found."""
-    said = [(gate["name"], [*gate.get("problems", ()), *gate.get("warnings", ())]) for gate in noted]
-    found = [f"{name}: {shorten(one, 240)}" for name, all in said for one in all]
+    found = [
+        f"{gate['name']}: {shorten(said, 240)}"
+        for gate in noted
+        for what in ("problems", "warnings")
+        for said in gate.get(what) or ()
+    ]
     table = _table("Gates", ("name", "passed", "evaluated", "quarantined", "success_percent"), noted)
-    return [table, *(Text(one) for one in found)]
+    return [table, *(Text(said) for said in found)]
 
 
 def _evaluation(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[RenderableType]:
