@@ -21,18 +21,23 @@ def test_a_form_says_what_goes_where():
         nobody=one_of([]),
         plan={"type": "array", "items": text(160), "minItems": 1, "maxItems": 3},
     )
-    assert form(schema) == (
-        '{"reason": text of at most 240 characters, "feasible": true or false, '
-        '"aware": [0 to 2 of: "Ann" or "the \u201cboss\u201d"], "nobody": [], "plan": [1 to 3 of: text of at most 160 characters]}'
+    assert form(schema, limited=True) == (
+        '{"reason": "..." (at most 240 characters), "feasible": true or false, '
+        '"aware": [0 to 2 of: "Ann" or "the \u201cboss\u201d"], "nobody": [], "plan": [1 to 3 of: "..." (at most 160 characters)]}'
     )
-    assert form(grading.SCHEMA).endswith('"points": 1 or 2 or 3 or 4 or 5 or 6 or 7 or 8 or 9 or 10}')
+    assert form(grading.SCHEMA) == '{"reason": "...", "points": number from 1 to 10}'
 
 
 def test_the_last_turn_ends_with_the_form_and_nothing_else_is_changed():
     request = told(ASKED)
-    assert request.messages[0].content.startswith("Which?\n\n")
-    assert request.messages[0].content.endswith(form(judging.SCHEMA))
+    answer = '{"reason": "...", "verdict": "A" or "B" or "tie"}'
+    said = f"Which?\n\nAnswer with JSON alone, with texts of at most 400 characters, in this form: {answer}"
+    assert request.messages[0].content == said
     assert request.model_copy(update={"messages": ASKED.messages}) == ASKED
+    two = told(ASKED.model_copy(update={"json_schema": obj(name=text(40), traits=text(120))}))
+    assert two.messages[0].content.endswith(
+        'alone, in this form: {"name": "..." (at most 40 characters), "traits": "..." (at most 120 characters)}'
+    )
 
 
 @pytest.mark.parametrize(
