@@ -30,8 +30,6 @@ _HOST = "127.0.0.1"
 _STARTS = 180.0
 """Seconds after which a server that does not answer is given up."""
 _STOPS = 20.0
-_LOOKS = 2
-"""Seconds after which a worker looks for runs again: `align` waits for that before each of its stages."""
 _COMES_UP = 10.0
 """A worker that ends sooner is not started again."""
 
@@ -80,8 +78,8 @@ def _work(server: "subprocess.Popen[bytes] | None", stop: threading.Event) -> No
     """Run a worker until it ends or everything has to. RunError if the server ended, or if the worker doesn't come up."""
     began = time.monotonic()
     name = f"matrix-{socket.gethostname()}-{os.getpid()}"
-    settings = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(lost_runs.BEAT), "PREFECT_WORKER_QUERY_SECONDS": str(_LOOKS)}
-    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **settings) as worker:
+    beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(lost_runs.BEAT)}
+    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **beat) as worker:
         while not stop.wait(0.5):
             if server is not None and server.poll() is not None:
                 raise RunError(f"the Prefect server ended by itself (exit {server.returncode}); see {_log('server')}")

@@ -25,7 +25,10 @@ class Service:
         self.api = httpx.Client(base_url=f"{url}/api", timeout=30)
 
     def post(self, path: str, **body: object) -> dict:
-        answer = self.api.post(path, json=body)
+        answers: list[httpx.Response] = []
+        # While its database is busy the server says so with 503, and Prefect's own client tries again, too.
+        until(lambda: answers.append(self.api.post(path, json=body)) or answers[-1].status_code != 503)
+        answer = answers[-1]
         assert answer.is_success, answer.text
         return answer.json()
 
