@@ -113,9 +113,9 @@ def scores(items: Sequence[Item], panel: Mapping[str, Graded], seed: int = 0) ->
     """Points before and after: `points` over all, `turn_1`, `turn_2`, and each category; clustered by question.
 
     `panel` has the grades of each judge, by the judge's name; the points of an answer are the mean over the judges that could
-    grade that turn of both models. Turns that none could are not counted: `failed` is how many, and
-    `why_failed` what went wrong most often. With several judges also their
-    `agreement` over all answers (alpha at the interval level, since points are a scale), and the change by each in `judges`.
+    grade that turn of both models. Turns that none could are not counted: `failed` is how many, and `why_failed` what went wrong
+    most often. With several judges also their `agreement` over all answers (alpha at the interval level, since points are a scale),
+    and the change by each in `judges`.
     """
     category = {item.id: item.category for item in items}
     turns = list(zip(*(list(zip(*graded, strict=True)) for graded in panel.values()), strict=True))

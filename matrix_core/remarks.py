@@ -37,7 +37,8 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
         out.append(f"Judges: {agreed['raters']}, alpha {_two(agreed['alpha'])}, kappa {_two(agreed['kappa'])}{same}.")
     grades = figures.get("grades") or {}
     if why := grades.get("why_failed"):
-        out.append(f"{grades['failed']} turns could not be graded, most often: {' '.join(why.split())[:200]}.")
+        turns = "1 turn" if grades["failed"] == 1 else f"{grades['failed']} turns"
+        out.append(f"{turns} could not be graded, most often: {' '.join(why.split())[:200]}.")
     if agreed := grades.get("agreement"):
         each = "; ".join(f"{name} {row['change']:+.2f}" for name, row in grades["judges"].items())
         out.append(f"Points are the mean of {agreed['raters']} judges, alpha {_two(agreed['alpha'])}; change by each: {each}.")
