@@ -35,7 +35,7 @@ def main() -> list[dict[str, Any]]:
             server.terminate()
 
 
-def rows(where: str, url: str, model: str, requests: list[Request], at_once: int) -> list[dict[str, Any]]:
+def rows(where: str, url: str, model: str, requests: list[Request], at_once: int, turns: int = TURNS) -> list[dict[str, Any]]:
     """Answers a second of the engine beside each client, with as many requests open."""
     engine = EndpointEngine([url], model, Policy(start=at_once, most=at_once))
     sides: dict[str, Callable[[], object]] = {
@@ -44,7 +44,7 @@ def rows(where: str, url: str, model: str, requests: list[Request], at_once: int
         "httpx2": lambda: asyncio.run(_bare(url, model, requests, at_once)),
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(TURNS):
+    for _ in range(turns):
         for name, run in sides.items():
             began = time.perf_counter()
             run()
@@ -55,7 +55,7 @@ def rows(where: str, url: str, model: str, requests: list[Request], at_once: int
             f"answers a second from {where}, {at_once} requests open, beside {name}",
             [ours / theirs for ours, theirs in zip(rates["engine"], rates[name], strict=True)],
             0.95,
-            f"{said['engine']}, {len(requests)} calls a turn, {TURNS} turns",
+            f"{said['engine']}, {len(requests)} calls a turn, {turns} turns",
             said[name],
         )
         for name in ("AsyncOpenAI", "httpx2")

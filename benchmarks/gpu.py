@@ -1,6 +1,6 @@
-"""The engines on a GPU: the rows of `engine`; a small and a large model beside compiled `model.generate` and behind a server.
+"""The engines on a GPU: the embedded model; a small and a large model beside what transformers has, and behind a server.
 
-Both have the shape of a known model and random weights: how fast they are does not depend on what they say.
+These two have the shape of a known model and random weights: how fast they are does not depend on what they say.
 """
 
 import sys
@@ -17,6 +17,8 @@ from matrix_core.engines.local import LocalEngine
 
 OPEN = 256
 """Prompts at a time, and requests open at the server."""
+TURNS = 3
+"""At the server, for each client."""
 SHAPES: dict[str, dict[str, Any]] = {
     "SmolLM2 135M": {
         "hidden_size": 576,
@@ -41,7 +43,7 @@ def main() -> list[dict[str, Any]]:
     if not torch.cuda.is_available():
         print("gpu: there is no CUDA device here", file=sys.stderr)
         return []
-    rows = engine.main()
+    rows = engine.embedded()
     for name, shape in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
             _write(folder, shape)
@@ -70,7 +72,7 @@ def _served(name: str, folder: str) -> list[dict[str, Any]]:
     spec = models.resolve(folder)
     requests = engine.requests_of(Generate(spec), OPEN)
     with served.serving(spec.path, "--continuous-batching") as url:
-        return endpoint.rows(f"transformers serve, {name}", url, spec.path, requests, OPEN)
+        return endpoint.rows(f"transformers serve, {name}", url, spec.path, requests, OPEN, TURNS)
 
 
 def _write(folder: str, shape: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def _noted(engine: Any) -> Iterator[dict[str, str]]:
     def noted(self: Any, requests: Sequence[Request], *more: Any, **named: Any) -> list[Completion]:
         out: list[Completion] = generate(self, requests, *more, **named)
         # A tuned model's answers to the same questions must not take the place of these.
-        answers.update({r.identity(): c.text for r, c in zip(requests, out, strict=True) if r.identity() not in answers})
+        answers.update({r.identity: c.text for r, c in zip(requests, out, strict=True) if r.identity not in answers})
         return out
 
     engine.generate = noted

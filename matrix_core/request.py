@@ -1,7 +1,9 @@
 """What a step asks of a language model and what comes back; the one vocabulary shared by steps and engines."""
 
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
@@ -29,9 +31,16 @@ class Request(BaseModel):
     seed: int = Field(0, ge=0, description="seed of this request alone, so that batch mates don't matter")
     stop: tuple[str, ...] = Field((), description="the answer ends before the first of these")
 
+    @cached_property
     def identity(self) -> str:
         """Equal for requests that get the same answer, as JSON: at temperature 0 neither seed nor top-p matter."""
         return to_json(self if self.temperature else self.model_copy(update={"seed": 0, "top_p": 1.0}))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of any model; a copy has an identity of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("identity", None)
+        return copy
 
 
 class Completion(BaseModel):

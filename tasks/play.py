@@ -22,7 +22,7 @@ from tasks import keys, memo, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.journals import journalled
-from tasks.scenes_io import PARQUET, dump_rows, dump_scenes, load_scenes
+from tasks.scenes_io import PARQUET, PLAYING, dump_rows, dump_scenes, load_scenes, pack_lines, to_lines
 from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 
@@ -131,14 +131,21 @@ def taken_over(play: Play, shard: Shard) -> Shard:
 
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
-    reference = open_store(play.store).put(dump_scenes(scenes), PARQUET)
-    due = simulation.next_wave(scenes, play.settings)
-    _LAST.written = (reference, play.settings), scenes, due
-    shard = Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
+    store, due = open_store(play.store), simulation.next_wave(scenes, play.settings)
     if due is None:
-        return shard
-    wave, _ = due
-    return shard.model_copy(update={"due": wave.step, "wave": (wave.round, wave.depth)})
+        reference = store.put(dump_scenes(scenes), PARQUET)
+        return Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
+    lines = to_lines(scenes)
+    reference, wave = store.put(pack_lines(lines), PLAYING), due[0]
+    _LAST.written = (reference, play.settings), scenes, due, memo.hashes(scenes, lines)
+    return Shard(
+        index=index,
+        scenes=reference,
+        count=len(scenes),
+        due=wave.step,
+        wave=(wave.round, wave.depth),
+        method=play.settings.method,
+    )
 
 
 def parts_of(step: str, play: Play) -> keys.Parts:
@@ -170,15 +177,15 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
     began = time.monotonic()
     store = open_store(play.store)
-    written, scenes, due = getattr(_LAST, "written", (None, [], None))
+    written, scenes, due, hashes = getattr(_LAST, "written", (None, [], None, {}))
     if written != (shard.scenes, play.settings):
         scenes = load_scenes(store.get(shard.scenes))
-        due = simulation.next_wave(scenes, play.settings)
+        due, hashes = simulation.next_wave(scenes, play.settings), memo.hashes(scenes, to_lines(scenes))
     if due is None or due[0].step != step:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
     turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
-    before = memo.hashes(turn)
+    before = {scene.id: hashes[scene.id] for scene in turn}
     recalled = memo.Recalled({}, {}, 0.0) if play.refresh == step else memo.recall(store, step, parts, before)
     known = recalled.found
     outcome = waves.run(

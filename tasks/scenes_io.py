@@ -1,7 +1,8 @@
 """Instructions, scenes, examples and plain rows as bytes. Equal rows, equal bytes.
 
-The first three lie in the store as Parquet; scenes also as JSON lines, for people. Plain rows, of which no two need have the same
-fields, are JSON lines everywhere, gzipped for the store.
+The first three lie in the store as Parquet; scenes also as JSON lines, for people, and while they are being played, which is written
+after every wave and read by nothing but the next. Plain rows, of which no two need have the same fields, are JSON lines everywhere,
+gzipped for the store.
 """
 
 import gzip
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import pyarrow as arrow  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
@@ -22,6 +24,10 @@ Row = TypeVar("Row", bound=BaseModel)
 
 PARQUET = ".parquet"
 """The suffix of instructions, scenes and examples in the store."""
+PLAYING = ".jsonl.zst"
+"""The suffix of scenes that are being played."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
+"""How every file of that kind begins (RFC 8878, section 3.1.1)."""
 
 
 def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
@@ -79,9 +85,23 @@ def dump_scenes(scenes: Sequence[Scene]) -> bytes:
     return to_parquet(scenes, Scene)
 
 
+def pack_lines(lines: bytes) -> bytes:
+    """JSON lines of scenes that are being played, packed for the store."""
+    out = arrow.BufferOutputStream()
+    with arrow.CompressedOutputStream(out, "zstd") as packed:
+        packed.write(lines)
+    return out.getvalue().to_pybytes()
+
+
 def load_scenes(data: bytes) -> list[Scene]:
-    """The scenes that `dump_scenes` packed."""
-    return from_parquet(data, Scene)
+    """The scenes that `dump_scenes` or `pack_lines` packed."""
+    if not data.startswith(_ZSTD):
+        return from_parquet(data, Scene)
+    try:
+        lines = arrow.CompressedInputStream(arrow.BufferReader(data), "zstd").read()
+    except (arrow.ArrowException, OSError) as error:
+        raise RunError(f"these {len(data)} bytes are no whole scenes: {' '.join(str(error).split())}") from error
+    return from_lines(lines, Scene)
 
 
 def dump_instructions(instructions: Sequence[Instruction]) -> bytes:

@@ -4,15 +4,12 @@ It is loaded with the first use (some seconds), not with this module, and sends 
 There is one ephemeral context a process; uses from several threads queue for it, since it is not made for them.
 """
 
-import hashlib
-import json
 import logging
 import math
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -23,6 +20,13 @@ from validations.suites import suite as suite_of
 from validations.text import shorten
 
 _LOCK = threading.Lock()
+_ASKED = {
+    "result_format": "COMPLETE",
+    # Positions of failing rows only: texts are looked up in `rows`, since Great Expectations names at most 200 of them.
+    "exclude_unexpected_values": True,
+    "partial_unexpected_count": 0,
+    "return_unexpected_index_query": False,
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -43,74 +47,19 @@ def validate(
     with _LOCK:
         import pandas as pd  # type: ignore[import-untyped]
 
-        batches = _batches()
         columns = dict.fromkeys(column for rule in rules for column in rule.columns)
         # As objects: pandas would make its own of columns that mix texts, numbers and nulls.
         table = pd.DataFrame({column: pd.Series(_column(rows, column), dtype=object) for column in columns})
-        # Positions of failing rows only: texts are looked up in `rows`, since Great Expectations names at most 200 of them.
-        asked = {
-            "result_format": "COMPLETE",
-            "exclude_unexpected_values": True,
-            "partial_unexpected_count": 0,
-            "return_unexpected_index_query": False,
-        }
-        expectations = _expectations(name, style, tuple(rule.name for rule in rules))
-        with _quickly():
-            whole = batches.get_batch({"dataframe": table}).validate(expectations, result_format=asked)
+        whole = _validated(table, name, style, tuple(rule.name for rule in rules))
     seen = {result.expectation_config.meta["name"]: _seen(result) for result in whole.results}
     return seen, _document(whole)
 
 
-@contextmanager
-def _quickly() -> Iterator[None]:
-    """What Great Expectations works out over and over for a rule, done once: it is nearly half of a gate of some hundred rows.
-
-    Nothing of this changes while a table is checked: an expectation's configuration, the expectation of a configuration, the rows
-    that a rule is about. And arguments that are JSON as they are get their id without being looked through; it is the same.
-    """
-    from great_expectations.core.id_dict import IDDict
-    from great_expectations.execution_engine import PandasExecutionEngine
-    from great_expectations.expectations.expectation import Expectation
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-    to_id = IDDict.to_id
-
-    def straight(arguments: Any, *given: Any, **named: Any) -> Any:
-        if given or named or arguments._id_ignore_keys or len(arguments) < 2:
-            return to_id(arguments, *given, **named)
-        try:
-            plain = json.dumps(arguments, sort_keys=True)
-        except TypeError:
-            return to_id(arguments)
-        return hashlib.md5(plain.encode(), usedforsecurity=False).hexdigest()
-
-    theirs: list[tuple[Any, str, Any]] = [
-        (Expectation, "configuration", property(_once(Expectation.configuration.fget))),
-        (ExpectationConfiguration, "to_domain_obj", _once(ExpectationConfiguration.to_domain_obj)),
-        (PandasExecutionEngine, "get_domain_records", _once(PandasExecutionEngine.get_domain_records)),
-        (IDDict, "to_id", straight),
-    ]
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in theirs]
-    for owner, name, quick in theirs:
-        setattr(owner, name, quick)
+def _validated(table: Any, *suite: Any) -> Any:
     try:
-        yield
-    finally:
-        for owner, name, slow in before:
-            setattr(owner, name, slow)
-
-
-def _once(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, called once for each object and each value of its arguments."""
-    known: dict[tuple[int, str], tuple[Any, Any]] = {}  # with the object itself, so that nothing else gets its id meanwhile
-
-    def asked(this: Any, *given: Any, **named: Any) -> Any:
-        key = id(this), f"{given}{named}" if given or named else ""
-        if key not in known:
-            known[key] = this, method(this, *given, **named)
-        return known[key][1]
-
-    return asked
+        return _prepared(*suite).validate(table)
+    except Exception:  # Great Expectations' ordinary way tells which rules could not be checked, and why
+        return _batches().get_batch({"dataframe": table}).validate(_expectations(*suite), result_format=_ASKED)
 
 
 def _document(whole: Any) -> dict[str, Any]:
@@ -169,18 +118,24 @@ def _clean(value: Any) -> Any:
 
 
 @cache
-def _batches() -> Any:
-    """One context, data source and asset a process."""
+def _prepared(name: str, style: Style, chosen: tuple[str, ...]) -> Any:
+    """The suite of these rules, ready for tables."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with loading():
-        import great_expectations as gx
-        from great_expectations.data_context.types.base import ProgressBarsConfig
-
         from validations import expectations  # noqa: F401 - what the rules name
+        from validations.prepared import PreparedSuite
 
     # The second sets its own level when it is imported.
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for module in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(module).setLevel(logging.ERROR)
+    return PreparedSuite(_expectations(name, style, chosen), _ASKED)
+
+
+@cache
+def _batches() -> Any:
+    """One context, data source and asset a process."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

@@ -34,7 +34,7 @@ class CoalescingEngine:
     ) -> list[Completion]:
         """One completion a request, in the same order."""
         call = _Call(len(requests), progress, finished)
-        identities = [request.identity() for request in requests]
+        identities = [request.identity for request in requests]
         with self._changed:
             for place, (identity, request) in enumerate(zip(identities, requests, strict=True)):
                 ask = self._open.get(identity)

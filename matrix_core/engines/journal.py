@@ -32,7 +32,7 @@ class JournalEngine:
         journal = open_journal(self._path)
         places: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
-            places.setdefault(request.identity(), []).append(place)
+            places.setdefault(request.identity, []).append(place)
         groups = {self._key(identity): (identity, group) for identity, group in places.items()}
         out = [Completion()] * len(requests)
 

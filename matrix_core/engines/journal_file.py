@@ -87,17 +87,19 @@ class Journal:
         def read(connection: sqlite3.Connection) -> dict[str, Completion]:
             found: dict[str, Completion] = {}
             foreign = []
-            for key in keys:
-                rows = "SELECT completion, scope FROM completions WHERE key = ? AND (scope = ? OR ?) ORDER BY scope != ? LIMIT 1"
-                row = connection.execute(rows, (key, scope, not only, scope)).fetchone()
-                if row:
-                    try:
-                        # Not by pydantic's own parser, which takes no half characters.
-                        found[key] = Completion.model_validate(json.loads(row[0]) | {"cached": True})
-                    except (ValueError, TypeError):
-                        continue
-                    if row[1] != scope:
-                        foreign.append((scope, key, row[1]))
+            # Of several rows of a key SQLite takes the other columns from the one with the least, which is this scope's own.
+            rows = """
+                SELECT key, completion, scope, min(scope != ?) FROM completions
+                WHERE key IN (SELECT value FROM json_each(?)) AND (scope = ? OR ?) GROUP BY key
+            """
+            for key, completion, of, _ in connection.execute(rows, (scope, json.dumps(list(keys)), scope, not only)):
+                try:
+                    # Not by pydantic's own parser, which takes no half characters.
+                    found[key] = Completion.model_validate(json.loads(completion) | {"cached": True})
+                except (ValueError, TypeError):
+                    continue
+                if of != scope:
+                    foreign.append((scope, key, of))
             if foreign:
                 with connection:
                     connection.executemany(

@@ -64,7 +64,7 @@ class LocalEngine:
         """One completion a request, in the same order; a request that fails gets one with an error."""
         places: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
-            places.setdefault(request.identity(), []).append(place)
+            places.setdefault(request.identity, []).append(place)
         groups = list(places.values())
         out = [Completion()] * len(requests)
         with _RUNNING:

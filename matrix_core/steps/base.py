@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jsonschema_rs
+from pydantic_core import to_json
 
 from matrix_core.request import Message, Request
 from matrix_core.scene import Scene, Settings
@@ -69,19 +70,23 @@ def request(
     schema needs instead of `max_tokens`, are for chat models only: the embedded one was trained on short answers without them.
     """
     chat = settings.style == "full"
-    turns = [Message(role="system", content=system)]
-    for question, answer in shots if chat else ():
-        turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
-    turns.append(Message(role="user", content=user))
+    opening = _opening(system, tuple(shots) if chat else ())
     digest = hashlib.sha256(f"{settings.seed}\n{scene.id}\n{step}\n{salt}".encode()).digest()
     return Request(
-        messages=tuple(turns),
+        messages=(*opening, Message(role="user", content=user)),
         json_schema=schema,
         max_tokens=room(schema) if chat and schema is not None else max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=int.from_bytes(digest[:4], "big"),
     )
+
+
+@lru_cache(maxsize=64)
+def _opening(system: str, shots: tuple[tuple[str, str], ...]) -> tuple[Message, ...]:
+    """The turns before the question, which are the same for all scenes."""
+    asked = [Message(role=role, content=said) for shot in shots for role, said in zip(("user", "assistant"), shot, strict=True)]
+    return (Message(role="system", content=system), *asked)
 
 
 def text(limit: int = 400) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _length(schema: dict[str, Any]) -> int:
 
 
 @cache
-def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+def _validator(schema: bytes) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(json.loads(schema))
 
 
@@ -141,7 +146,7 @@ def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list
         except (json.JSONDecodeError, RecursionError) as error:
             problems[position] = f"not JSON: {error}"
             continue
-        problem = next(iter(_validator(json.dumps(schema)).iter_errors(value)), None)
+        problem = next(iter(_validator(to_json(schema)).iter_errors(value)), None)
         if problem is not None:
             where = "/".join(str(part) for part in problem.instance_path) or "the answer"
             problems[position] = f"{where}: {problem.message[:200]}"
@@ -171,8 +176,10 @@ def _without_loops(value: Any) -> Any:
 
 def _may_loop(value: str) -> bool:
     """Whether some stretch before the end is there twice: true of every text that ends in a loop, and seen far sooner."""
+    if len(value) < 24:
+        return False
     periods = range(3, min(120, len(value) // 4) + 1)
-    return len(value) >= 24 and any(value[-4 * n : -2 * n] == value[-3 * n : -n] for n in periods)
+    return any(value[-3 * n] == value[-2 * n] and value[-4 * n : -2 * n] == value[-3 * n : -n] for n in periods)
 
 
 def spoken(answer: str) -> str:

@@ -31,7 +31,8 @@ def recall(scene: Scene, name: str | None, style: str = "full", before: int | No
     Only decided events count: the one that is being judged right now is not yet a memory. `before`: only events with a smaller
     index than this.
     """
-    scene = scene.model_copy(update={"events": scene.events[:before]})
+    if before is not None:
+        scene = scene.model_copy(update={"events": scene.events[:before]})
     if name is None:
         parts = [scene.memory] if scene.memory else []
         parts += [line(event) for event in scene.events[scene.remembered :] if event.feasible is not None]

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from matrix_core.judging import Verdict
 from matrix_core.scene import Event, Example, Instruction, Role, Scene
 from matrix_core.steps.shots import DESK, SLUGS
-from validations import gate, suites, tables, validator
+from validations import gate, suites, tables
 
 Row = dict[str, Any]
 
@@ -280,12 +279,3 @@ def test_equal_examples_have_equal_ids_and_others_do_not() -> None:
     ]
     assert ids[0] == ids[1] != ids[2]
     assert all(id.startswith("s#") for id in ids)
-
-
-@pytest.mark.parametrize("name", ["actions", "critiques", "refinements"])
-def test_what_is_worked_out_once_a_table_is_found_as_if_worked_out_each_time(name: str, monkeypatch: Any) -> None:
-    harmless = SLUGS.model_copy(update={"harmed": (), "refined": "I can't say."})
-    rows = getattr(tables, name)([SLUGS, DESK, harmless.model_copy(update={"instruction": Instruction.of("Other?")})])
-    once = gate.check(name, rows)
-    monkeypatch.setattr(validator, "_quickly", nullcontext)
-    assert gate.check(name, rows) == once

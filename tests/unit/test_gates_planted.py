@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.unit.test_gates_good import DRUMS, SIGNS, STYLES, Row, good
-from validations import gate, suites
+from validations import gate, suites, validator
 from validations.rules import LIMITS, Style
 
 
@@ -209,6 +209,29 @@ def test_planted_rows_are_taken_out_with_their_reason_and_no_others_are(suite: s
     for rejection in result.quarantined:
         assert cases[rejection.id].reason in rejection.reason
     assert {finding.name for finding in result.expectations if not finding.success} >= critical
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("suite", suites.NAMES)
+def test_a_suite_made_ready_once_finds_table_after_table_what_one_made_anew_finds(
+    suite: str, style: Style, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, bad = good(suite, style), [row for planted in PLANTED if planted.suite == suite for row in planted.rows(style)]
+    handed_off = [[*sound, *bad], sound, bad, [*bad[::-1], *sound]]
+
+    def checked(rows: list[Row]) -> Row:
+        found = gate.check(suite, rows, style).model_dump()
+        found["validation"]["results"].sort(key=lambda result: result["expectation_config"]["meta"]["name"])  # a rule's place is free
+        return found
+
+    def gone(*suite: object) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as only_ready:
+        only_ready.setattr(validator, "_batches", gone)
+        found = [checked(rows) for rows in handed_off]
+    monkeypatch.setattr(validator, "_prepared", gone)
+    assert [checked(rows) for rows in handed_off] == found
 
 
 MILD = [
