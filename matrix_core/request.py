@@ -1,7 +1,7 @@
 """What a step asks of a language model and what comes back; the one vocabulary shared by steps and engines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -34,7 +34,7 @@ class Request(BaseModel):
     @cached_property
     def identity(self) -> str:
         """Equal for requests that get the same answer, as JSON: at temperature 0 neither seed nor top-p matter."""
-        return to_json(self if self.temperature else self.model_copy(update={"seed": 0, "top_p": 1.0}))
+        return to_json(self, without=() if self.temperature else ("seed", "top_p"))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As of any model; a copy has an identity of its own."""
@@ -56,9 +56,9 @@ class Completion(BaseModel):
     cached: bool = Field(False, description="the answer was there already: no model was asked")
 
 
-def to_json(value: BaseModel) -> str:
-    """As JSON, also where a text holds half a character (a lone surrogate), which pydantic refuses."""
+def to_json(value: BaseModel, without: Collection[str] = ()) -> str:
+    """As JSON, some fields left out, also where a text holds half a character (a lone surrogate), which pydantic refuses."""
     try:
-        return value.model_dump_json()
+        return value.model_dump_json(exclude=set(without))
     except PydanticSerializationError:
-        return json.dumps(value.model_dump())
+        return json.dumps(value.model_dump(exclude=set(without)))

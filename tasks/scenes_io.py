@@ -1,7 +1,7 @@
 """Instructions, scenes, examples and plain rows as bytes. Equal rows, equal bytes.
 
-The first three lie in the store as Parquet; scenes also as JSON lines, for people, and while they are being played, which is written
-after every wave and read by nothing but the next. Plain rows, of which no two need have the same fields, are JSON lines everywhere,
+The first three lie in the store as Parquet; scenes also as JSON lines, for people, and while they are being played: what is written
+after every wave is read by nothing but the next. Plain rows, of which no two need have the same fields, are JSON lines everywhere,
 gzipped for the store.
 """
 

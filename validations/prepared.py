@@ -62,10 +62,10 @@ class PreparedSuite:
         return {"result_format": copy.copy(self._asked)}
 
     def _once_a_table(self, records: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-        """The rows that a rule is about, found once a table for all its metrics."""
+        """The rows that a rule is about, found once a table for all its metrics; for one about a column they don't depend on it."""
 
         def known(domain_kwargs: dict[str, Any]) -> Any:
-            key = repr(domain_kwargs)
+            key = repr({name: value for name, value in domain_kwargs.items() if name != "column"})
             if key not in self._records:
                 self._records[key] = records(domain_kwargs)
             return self._records[key]

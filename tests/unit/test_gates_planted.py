@@ -221,7 +221,7 @@ def test_a_suite_made_ready_once_finds_table_after_table_what_one_made_anew_find
 
     def checked(rows: list[Row]) -> Row:
         found = gate.check(suite, rows, style).model_dump()
-        found["validation"]["results"].sort(key=lambda result: result["expectation_config"]["meta"]["name"])  # a rule's place is free
+        found["validation"]["results"].sort(key=lambda result: result["expectation_config"]["meta"]["name"])
         return found
 
     def gone(*suite: object) -> None:
