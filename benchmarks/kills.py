@@ -227,9 +227,7 @@ def counted(log: Path) -> None:
             file.write((json.dumps(said) + "\n").encode())
 
     def noted(self: SpreadEngine, requests: Sequence[Request], progress: Any = None, finished: Any = None) -> list[Completion]:
-        note(
-            at=time.time(), asked=[hashlib.sha256(f"{self.fingerprint}{r.identity}".encode()).hexdigest()[:16] for r in requests]
-        )
+        note(at=time.time(), asked=[hashlib.sha256(f"{self.fingerprint}{r.identity}".encode()).hexdigest()[:16] for r in requests])
 
         def tell(index: int, completion: Completion) -> None:
             note(answered=index)

@@ -90,7 +90,8 @@ def pack_lines(lines: bytes) -> bytes:
     out = arrow.BufferOutputStream()
     with arrow.CompressedOutputStream(out, "zstd") as packed:
         packed.write(lines)
-    return out.getvalue().to_pybytes()
+    packed_lines: bytes = out.getvalue().to_pybytes()
+    return packed_lines
 
 
 def load_scenes(data: bytes) -> list[Scene]:

@@ -134,26 +134,28 @@ def parse(answer: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def parse_all(answers: Sequence[str], schemas: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """`parse` for the answers to all of a step's requests; one AnswerError names all that can't be used."""
-    values, problems = [], {}
-    for position, (answer, schema) in enumerate(zip(answers, schemas, strict=True)):
-        try:
-            value = json.loads(answer)
-            if "\\u" in answer or not answer.isascii():
-                json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            problems[position] = "it holds half a character (a lone surrogate)"
-            continue
-        except (json.JSONDecodeError, RecursionError) as error:
-            problems[position] = f"not JSON: {error}"
-            continue
-        problem = next(iter(_validator(to_json(schema)).iter_errors(value)), None)
-        if problem is not None:
-            where = "/".join(str(part) for part in problem.instance_path) or "the answer"
-            problems[position] = f"{where}: {problem.message[:200]}"
-        values.append(_without_loops(value))
-    if problems:
+    read = [_read(answer, to_json(schema)) for answer, schema in zip(answers, schemas, strict=True)]
+    if problems := {position: problem for position, (_, problem) in enumerate(read) if problem}:
         raise AnswerError(problems)
-    return values
+    return [value for value, _ in read]
+
+
+@lru_cache(maxsize=4096)
+def _read(answer: str, schema: bytes) -> tuple[Any, str]:
+    """What an answer says, which nobody may change, since equal answers are read once; or what is wrong with it."""
+    try:
+        value = json.loads(answer)
+        if "\\u" in answer or not answer.isascii():
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None, "it holds half a character (a lone surrogate)"
+    except (json.JSONDecodeError, RecursionError) as error:
+        return None, f"not JSON: {error}"
+    problem = next(iter(_validator(schema).iter_errors(value)), None)
+    if problem is not None:
+        where = "/".join(str(part) for part in problem.instance_path) or "the answer"
+        return None, f"{where}: {problem.message[:200]}"
+    return _without_loops(value), ""
 
 
 _LOOP = re.compile(r"(.{3,120}?)\1{3,}", re.DOTALL)
