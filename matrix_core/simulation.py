@@ -70,12 +70,8 @@ def next_step(scene: Scene, settings: Settings) -> Wave | None:
         return _wave(-1, 0, "plan")
     last = scene.events[-1] if scene.events else None
     if last is not None:
-        for step, waiting in (
-            ("feasibility", feasibility.pending(scene)),
-            ("routing", routing.pending(scene)),
-            ("consequence", consequence.pending(scene)),
-        ):
-            if waiting:
+        for step, pending in _MODULATOR.items():
+            if pending(scene):
                 return _wave(last.round, last.depth, step)
         if reaction.pending(scene, settings):
             return _wave(last.round, last.depth, "reaction")
@@ -156,6 +152,8 @@ _REMEMBERING = {
     for name in ("action", "feasibility", "consequence", "reaction")
 }
 """The steps that ask in view of what has happened, with nobody having anything in mind."""
+_MODULATOR = {"feasibility": feasibility.pending, "routing": routing.pending, "consequence": consequence.pending}
+"""Steps of the modulator, in order -> the events that wait for it."""
 _WRITES = {"draft": "draft", "summary": "summary", "critique": "critique", "refinement": "refined"}
 """Step of a rival -> the field that it writes."""
 
