@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import ratios
+from benchmarks.engine import timed
 from flows import cli
 from matrix_core.engines import spread
 from matrix_core.engines.spread import SpreadEngine
 from matrix_core.errors import UserError
 from matrix_core.models import resolve
-from matrix_core.request import Completion, Message, Request
-from tasks.engines import Model, engine
+from matrix_core.request import Completion, Request
 from tasks.runs import Simulated, recall
 from tasks.store import open_store
 from validations import gate
@@ -23,7 +23,7 @@ SCENES, FEW = 640, 4
 
 
 def main() -> list[dict[str, Any]]:
-    """`simulate` on the embedded model, and on SmolLM2 where it is; then the very calls that it made, to the same engine."""
+    """`simulate` on the embedded model, and on SmolLM2 where it is; beside the very calls that it makes, to the same engine."""
     with tempfile.TemporaryDirectory() as folder:
         # What comes first isn't counted: it imports, loads, compiles, and starts the other processes.
         _simulate(folder, "pocket", 128, TURNS)
@@ -40,50 +40,50 @@ def main() -> list[dict[str, Any]]:
 
 
 def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, Any]]:
-    waves: list[list[Request]] = []
-    checking = [0.0]
+    """Each wave is answered twice in a row, in the flow and alone, in turns first: a machine that gets slower slows both."""
+    alone: list[float] = []
+    checking: list[float] = []
     answer, check = SpreadEngine.generate, gate.check
 
-    def noted(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
-        waves.append(list(requests))
-        return answer(self, requests, *given, **named)
+    def twice(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
+        first = len(alone) % 2 == 0
+        if first:
+            alone.append(timed(lambda: answer(self, requests)))
+        answers = answer(self, requests, *given, **named)
+        if not first:
+            alone.append(timed(lambda: answer(self, requests)))
+        return answers
 
-    def timed(*given: Any, **named: Any) -> gate.GateResult:
-        began = time.perf_counter()
-        try:
-            return check(*given, **named)
-        finally:
-            checking[0] += time.perf_counter() - began
+    def checked(*given: Any, **named: Any) -> gate.GateResult:
+        results: list[gate.GateResult] = []
+        checking.append(timed(lambda: results.append(check(*given, **named))))
+        return results[0]
 
-    bare = engine(Model(name=model))
-    bare.generate([Request(messages=(Message(role="user", content="Hello."),), max_tokens=1)])
     wholes, engines, gates = [], [], []
     for turn in range(TURNS):
-        waves.clear()
-        checking[0] = 0.0
-        SpreadEngine.generate, gate.check = noted, timed  # type: ignore[method-assign]
+        alone.clear()
+        checking.clear()
+        SpreadEngine.generate, gate.check = twice, checked  # type: ignore[method-assign]
         try:
-            wholes.append(_simulate(folder, model, scenes, turn, *more))
+            both = _simulate(folder, model, scenes, turn, *more)
         finally:
             SpreadEngine.generate, gate.check = answer, check  # type: ignore[method-assign]
-        gates.append(checking[0])
-        began = time.perf_counter()
-        for wave in waves:
-            bare.generate(wave)
-        engines.append(time.perf_counter() - began)
+        engines.append(sum(alone))
+        wholes.append(both - engines[-1])
+        gates.append(sum(checking))
     stage = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
     return [
         ratios.row(
             f"time of the whole stage, to the bare engine's: {model}",
-            [whole / bare for whole, bare in zip(wholes, engines, strict=True)],
+            [whole / engine for whole, engine in zip(wholes, engines, strict=True)],
             1.05,
             stage,
-            f"{ratios.seconds(engines)}: the same waves to the engine alone",
+            f"{ratios.seconds(engines)}: each wave once more to the engine alone, beside the first time",
             at_least=False,
         ),
         ratios.row(
             f"share of the gates in the time of the stage: {model}",
-            [gate / whole for gate, whole in zip(gates, wholes, strict=True)],
+            [checks / whole for checks, whole in zip(gates, wholes, strict=True)],
             0.03,
             f"{ratios.seconds(gates)}: all gates",
             stage,

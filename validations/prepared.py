@@ -1,7 +1,7 @@
 """A suite made ready once: what its rules have measured, and in which order, so that a table costs what is measured over it.
 
-Great Expectations works that out anew for every table, which for some hundred rows takes more than measuring. What is measured, and
-what comes of it, is the same: its metrics, its expectations, its results. Loading this module loads Great Expectations.
+Great Expectations works that out anew for every table, which for some hundred rows takes longer than measuring. What is measured,
+and what comes of it, is the same: its metrics, its expectations, its results. Loading this module loads Great Expectations.
 """
 
 import copy

@@ -1,7 +1,7 @@
-"""Great Expectations, at arm's length: the rules of a suite over rows of plain values. Nothing else in the gates knows of it.
+"""Great Expectations, at arm's length: the rules of a suite over rows of plain values.
 
 It is loaded with the first use (some seconds), not with this module, and sends no telemetry unless the environment asks for it.
-There is one ephemeral context a process; uses from several threads queue for it, since it is not made for them.
+Uses from several threads queue for it, since it is not made for them.
 """
 
 import logging

@@ -5,6 +5,7 @@ arXiv 2402.05099). The places lie in spans, each as wide as its fullest place al
 long, not what the longest is.
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -104,7 +105,8 @@ class _PlaceLayer(DynamicLayer):  # type: ignore[misc]
 
     def __init__(self, cache: PlaceCache, beginning: DynamicLayer) -> None:
         super().__init__()
-        self._cache = cache
+        # Not the cache itself: a cycle would keep all places until the garbage collector comes by, hundreds of megabytes a batch.
+        self._cache = weakref.proxy(cache)
         self.beginning = (beginning.keys, beginning.values) if beginning.is_initialized else None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:

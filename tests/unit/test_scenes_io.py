@@ -18,6 +18,7 @@ from tasks.scenes_io import (
     load_examples,
     load_rows,
     load_scenes,
+    pack_lines,
     rows_from_lines,
     to_lines,
 )
@@ -80,7 +81,7 @@ EVENTS = some.builds(
     )
 )
 def test_any_scenes_come_back_as_they_were(scenes):
-    assert load_scenes(dump_scenes(scenes)) == scenes
+    assert load_scenes(dump_scenes(scenes)) == load_scenes(pack_lines(to_lines(scenes))) == scenes
 
 
 def test_one_line_a_row():
@@ -129,6 +130,10 @@ def test_bytes_of_something_else_are_refused():
     packed = dump_scenes(SCENES)
     for data in (b"", b"plain", packed[:-20], packed[20:]):
         with pytest.raises(RunError, match="no Parquet file"):
+            load_scenes(data)
+    playing = pack_lines(to_lines(SCENES))
+    for data in (playing[:-3], playing[:4], playing[:8] + b"\0" * 8):
+        with pytest.raises(RunError, match="no whole scenes"):
             load_scenes(data)
     rows = dump_rows([{"n": 1}])
     for data in (b"plain", rows[:-4], rows[:12] + b"\0\0\0\0" + rows[16:]):
