@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ class _PlaceLayer(DynamicLayer):  # type: ignore[misc]
     def __init__(self, cache: PlaceCache, beginning: DynamicLayer) -> None:
         super().__init__()
         # Not the cache itself: a cycle would keep all places until the garbage collector comes by, hundreds of megabytes a batch.
-        self._cache: PlaceCache = weakref.proxy(cache)
+        self._cache = cast(PlaceCache, weakref.proxy(cache))
         self.beginning = (beginning.keys, beginning.values) if beginning.is_initialized else None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
