@@ -2,7 +2,7 @@
 
 A round over all that torch, Prefect and Great Expectations are made of (700,000 objects) takes nearly half a second, finds nothing,
 and would be done again and again: several times while they are imported, then once for every few hundred scenes. Scenes and
-requests hold no cycles either, so rounds are made rarer than Python has them: they took an eighth of a wave without a model.
+requests hold no cycles either, so rounds are made rarer than Python has them: they took about a tenth of a wave without a model.
 """
 
 import gc
