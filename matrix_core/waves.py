@@ -13,6 +13,7 @@ RE_ASK = 2
 """How often an answer that can't be used is asked again, with the reason."""
 WARMER = 0.7
 """The temperature at which it is asked again, at least: a cold model gives the same answer once more."""
+_NOTHING = Completion()
 
 
 @dataclass
@@ -63,7 +64,7 @@ def run(step: Step, scenes: Sequence[Scene], settings: Settings, engine: Engine,
     done: dict[int, Scene] = {}
     failed: dict[int, Failure] = {}
     todo = [(i, j) for i, requests in enumerate(asked) for j in range(len(requests))]
-    answers = [[Completion() for _ in requests] for requests in asked]
+    answers = [[_NOTHING] * len(requests) for requests in asked]
     for attempt in range(RE_ASK + 1):
         completions = engine.generate([asked[i][j] for i, j in todo], progress) if todo else []
         out.usage.add(completions)

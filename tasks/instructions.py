@@ -1,7 +1,6 @@
 """The first hand-off: which instructions a run plays, which it keeps for the evaluation, and which are set aside unasked."""
 
 import random
-from functools import cache
 from typing import Any
 
 from prefect import task
@@ -47,21 +46,22 @@ def divide(everything: list[Instruction], scenes: int | None, seed: int, style: 
     return played, kept
 
 
-def row(play: Play, instruction: Instruction) -> dict[str, Any]:
+def rows(play: Play, instructions: list[Instruction]) -> list[dict[str, Any]]:
     """What the gate looks at: the text, its length against what the model can take, and whether it is of its world."""
-    outside, limit, tokens = "", 4000, len(instruction.text) // 3
+    limit, lengths = 4000, [len(instruction.text) // 3 for instruction in instructions]
     if not play.model.endpoints:
-        asker, limit = engine(play.model), _room(play.model.name)
-        tokens = asker.count_tokens(draft.plain(Scene(instruction=instruction), play.settings))  # type: ignore[attr-defined]
-    if play.settings.style == "pocket":
-        outside = scope.outside(instruction.text) or _kept_back(instruction.text)
-    return tables.instruction(instruction, tokens=tokens, max_tokens=limit, outside=outside)
+        limit = models.context_length(models.resolve(play.model.name)) // 4
+        asked = [draft.plain(Scene(instruction=instruction), play.settings) for instruction in instructions]
+        lengths = engine(play.model).count_tokens(asked)  # type: ignore[attr-defined]
+    return [
+        tables.instruction(instruction, tokens=tokens, max_tokens=limit, outside=_outside(play, instruction.text))
+        for instruction, tokens in zip(instructions, lengths, strict=True)
+    ]
 
 
-@cache
-def _room(model: str) -> int:
-    """Tokens that an instruction may have."""
-    return models.context_length(models.resolve(model)) // 4
+def _outside(play: Play, text: str) -> str:
+    """Why an instruction is not one for this model; "" if it is."""
+    return scope.outside(text) or _kept_back(text) if play.settings.style == "pocket" else ""
 
 
 def _kept_back(text: str) -> str:
@@ -89,7 +89,7 @@ def admit(play: Play, instructions: Reference, set_aside: list[tuple[str, str]])
     """Pass the instructions through their gate; what the reader of the file set aside (text, reason) joins the quarantine."""
     store = open_store(play.store)
     asked = load_instructions(store.get(instructions))
-    judged = gate.check("instructions", [row(play, instruction) for instruction in asked], style=play.settings.style)
+    judged = gate.check("instructions", rows(play, asked), style=play.settings.style)
     bad = {r.id: r for r in judged.quarantined}
     good = [instruction for instruction in asked if instruction.id not in bad]
     rejected = [rejection("instructions", i, bad[i.id].reason, bad[i.id].expectation) for i in asked if i.id in bad]

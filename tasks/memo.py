@@ -99,9 +99,10 @@ def recall(store: Store, step: str, parts: keys.Parts, wanted: Hashes) -> Recall
         if next_id == len(ids) or ids[next_id] > covers[2]:
             continue
         with suppress(MissingError, ValidationError):  # pruned, or written by another version: it is asked again
-            note = Note.model_validate_json(store.recall(f"{folder}/{name}"))
+            note = Note.model_validate_json(store.backend.read(entry.key))
             same = {id_ for id_, before in note.before.items() if wanted.get(id_) == before}
             if not same <= found.keys():
+                store.recall(f"{folder}/{name}")  # whether all is there that it names: only asked of what may help
                 taken = _of(store, note, same)
                 new = taken.keys() - found.keys()
                 each |= {id_: note.each[id_] for id_ in new if id_ in note.each}

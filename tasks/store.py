@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -214,23 +215,21 @@ class Store:
 
 def references(value: Any) -> Iterator[Reference]:
     """All references in a JSON value, also in JSON that lies in it as text."""
-    if isinstance(value, dict):
-        if value.keys() == Reference.model_fields.keys():
-            try:
-                yield Reference.model_validate(value)
-            except ValidationError as error:
-                raise ValueError(f"{value} is no reference") from error
-        for below in value.values():
-            yield from references(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from references(below)
-    elif isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            inner = json.loads(value)
-        except ValueError:
-            return
-        yield from references(inner)
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if value.keys() == Reference.model_fields.keys():
+                try:
+                    yield Reference.model_validate(value)
+                except ValidationError as error:
+                    raise ValueError(f"{value} is no reference") from error
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, str) and value[:1] in ("{", "["):
+            with suppress(ValueError):
+                left.append(json.loads(value))
 
 
 def open_store(uri: str, *, writable: bool = True) -> Store:

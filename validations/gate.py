@@ -7,6 +7,7 @@ enough is left to go on. Safe to call from several threads.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,16 @@ def check(name: str, rows: Sequence[Mapping[str, Any]], style: Style = "full") -
 def fingerprint(name: str) -> str:
     """A hash of all that decides what this gate does, for cache keys. Doesn't load Great Expectations."""
     parts = [repr(suite_of(name, style)) for style in LIMITS]
+    return hashlib.sha256("\n".join([*parts, *_code()]).encode()).hexdigest()
+
+
+@cache
+def _code() -> list[str]:
+    """The modules that all gates share, as text."""
     # suites.py and training_suites.py say nothing else than what was just written out, for this gate alone; docs.py only shows, and
     # signatures.py measures what no gate of a step looks at.
     apart = {Path(__file__).with_name(other) for other in ("suites.py", "training_suites.py", "docs.py", "signatures.py")}
-    others = sorted(set(Path(__file__).parent.glob("*.py")) - apart)
-    return hashlib.sha256("\n".join([*parts, *(path.read_text(encoding="utf-8") for path in others)]).encode()).hexdigest()
+    return [path.read_text(encoding="utf-8") for path in sorted(set(Path(__file__).parent.glob("*.py")) - apart)]
 
 
 def _applicable(name: str, suite: Suite, rows: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:

@@ -51,12 +51,14 @@ class LocalEngine:
         self.fingerprint = hashlib.sha256(f"local {VERSION} {spec.fingerprint} {tuned}".encode()).hexdigest()
         self._context = models.context_length(spec)
 
-    def count_tokens(self, request: Request) -> int:
-        """Length of the prompt in tokens. Raises ValueError if the model's template can't render it."""
-        ids = _chat(self._spec).encode([request.messages])[0]
-        if isinstance(ids, ChatError):
-            raise ids
-        return len(ids)
+    def count_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Lengths of the prompts in tokens. Raises ValueError if the model's template can't render one of them."""
+        lengths = []
+        for ids in _chat(self._spec).encode([request.messages for request in requests]):
+            if isinstance(ids, ChatError):
+                raise ids
+            lengths.append(len(ids))
+        return lengths
 
     def generate(
         self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None

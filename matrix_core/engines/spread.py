@@ -51,9 +51,9 @@ class SpreadEngine:
         on_cpu = not torch.cuda.is_available()
         self._processes = (processes or min(torch.get_num_threads(), PROCESSES)) if small and on_cpu else 1
 
-    def count_tokens(self, request: Request) -> int:
-        """Length of the prompt in tokens. Raises ValueError if the model's template can't render it."""
-        return self._own.count_tokens(request)
+    def count_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Lengths of the prompts in tokens. Raises ValueError if the model's template can't render one of them."""
+        return self._own.count_tokens(requests)
 
     def generate(
         self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None

@@ -19,7 +19,7 @@ SYSTEM = (
 
 def next_round(scene: Scene) -> int:
     """Index of the plan step that comes next."""
-    return 1 + max((event.round for event in scene.events), default=-1)
+    return 1 + scene.events[-1].round if scene.events else 0
 
 
 def pocket(step: str) -> tuple[str, str]:

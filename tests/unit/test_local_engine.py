@@ -314,7 +314,7 @@ def test_a_chat_that_the_template_refuses_fails_alone(tmp_path: Path) -> None:
     assert "one turn only" in refused.error
     assert good.error is None
     with pytest.raises(ChatError):
-        engine.count_tokens(long)
+        engine.count_tokens([long])
 
 
 def test_a_model_without_a_template_gets_plain_paragraphs() -> None:
@@ -374,7 +374,7 @@ def test_an_answer_never_outgrows_the_context(engine: LocalEngine) -> None:
     (answer,) = engine.generate([request])
     assert answer.prompt_tokens + answer.completion_tokens == 256
     assert answer.finish_reason == "length"
-    assert engine.count_tokens(request) == answer.prompt_tokens
+    assert engine.count_tokens([request]) == [answer.prompt_tokens]
 
 
 def test_order_length_progress_and_duplicates(engine: LocalEngine) -> None:
@@ -495,7 +495,7 @@ def test_several_threads_get_their_own_answers(engine: LocalEngine) -> None:
 
     def work(i: int) -> None:
         got[i] = engine.generate([ask(SENTENCES[i])])[0]
-        assert engine.count_tokens(ask(SENTENCES[i])) == expected[i].prompt_tokens
+        assert engine.count_tokens([ask(SENTENCES[i])]) == [expected[i].prompt_tokens]
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(SENTENCES))]
     for thread in threads:
