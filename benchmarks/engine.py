@@ -28,7 +28,8 @@ from matrix_core.scene import Instruction, Scene, Settings
 from matrix_core.steps import STEPS
 
 TURNS = 3
-SCENES = 100
+SCENES = 256
+"""A shard of a run has 512 to 1,023."""
 WAVE = 2000
 SIZES = (16, 32, 64, 128, 256, 512)[3 * torch.cuda.is_available() :]
 OPENING = 300
@@ -40,7 +41,7 @@ Side = Callable[[int], tuple[float, float]]
 class _Recorder:
     """An engine that notes what it was asked for."""
 
-    def __init__(self, engine: LocalEngine) -> None:
+    def __init__(self, engine: SpreadEngine) -> None:
         self.fingerprint = engine.fingerprint
         self.waves: list[list[Request]] = []
         self._engine = engine
@@ -66,7 +67,7 @@ def embedded() -> list[dict[str, Any]]:
 
 def recorded() -> list[list[Request]]:
     """The waves of real scenes of the embedded model."""
-    recorder = _Recorder(LocalEngine(models.resolve("pocket")))
+    recorder = _Recorder(SpreadEngine(models.resolve("pocket")))
     play(sets.cases("train", SCENES), Settings(style="pocket", temperature=0.0), recorder)
     return recorder.waves
 
@@ -82,22 +83,21 @@ def _pocket(waves: list[list[Request]]) -> SpreadEngine:
 
 def _calls(waves: list[list[Request]]) -> dict[str, Any]:
     engine = _pocket(waves)
-    mine = [wave[::4] for wave in waves]
     single = [request for wave in waves for request in wave]
     single = single[:: len(single) // 100][:99]
 
     def ours(_: int) -> tuple[float, float]:
-        return sum(map(len, mine)), timed(lambda: [engine.generate(wave) for wave in mine])
+        return sum(map(len, waves)), timed(lambda: [engine.generate(wave) for wave in waves])
 
     def theirs(turn: int) -> tuple[float, float]:
         part = single[turn::TURNS]
         return len(part), timed(lambda: [engine.generate([request]) for request in part])
 
-    distinct = sum(len({request.identity for request in wave}) for wave in mine)
+    distinct = sum(len({request.identity for request in wave}) for wave in waves)
     return measured(
         "calls of real scenes a second",
         10.0,
-        f"pocket, {len(mine)} waves of {sum(map(len, mine))} calls under their schemas; {distinct} are distinct and computed",
+        f"pocket, {SCENES} scenes, {sum(map(len, waves))} calls in {len(waves)} waves under their schemas; {distinct} are distinct",
         f"the same engine, weights and schemas, one blocking call after another: {len(single)} of these calls, a third a turn",
         ours,
         theirs,
@@ -107,7 +107,8 @@ def _calls(waves: list[list[Request]]) -> dict[str, Any]:
 def _wave(waves: list[list[Request]]) -> dict[str, Any]:
     spec = models.resolve("pocket")
     distinct = {request.identity: request for wave in waves for request in wave}
-    requests = [request.model_copy(update={"json_schema": None}) for request in distinct.values()][:WAVE]
+    some = list(distinct.values())[:: len(distinct) // WAVE][:WAVE]
+    requests = [request.model_copy(update={"json_schema": None}) for request in some]
     engine, rival = _pocket(waves), Generate(spec)
     prompts = rival.prompts(requests)
     order, most = sorted(range(len(prompts)), key=lambda i: len(prompts[i])), local.ROWS[models.device().type]
