@@ -29,7 +29,7 @@ from matrix_core.steps import STEPS
 
 TURNS = 3
 SCENES = 256
-"""A shard of a run has 512 to 1,023."""
+"""Enough for waves that keep every process busy, as those of a run do."""
 WAVE = 2000
 SIZES = (16, 32, 64, 128, 256, 512)[3 * torch.cuda.is_available() :]
 OPENING = 300
@@ -107,7 +107,7 @@ def _calls(waves: list[list[Request]]) -> dict[str, Any]:
 def _wave(waves: list[list[Request]]) -> dict[str, Any]:
     spec = models.resolve("pocket")
     distinct = {request.identity: request for wave in waves for request in wave}
-    some = list(distinct.values())[:: len(distinct) // WAVE][:WAVE]
+    some = list(distinct.values())[:: max(1, len(distinct) // WAVE)][:WAVE]
     requests = [request.model_copy(update={"json_schema": None}) for request in some]
     engine, rival = _pocket(waves), Generate(spec)
     prompts = rival.prompts(requests)
