@@ -60,7 +60,7 @@ class ModelSpec:
     def fingerprint(self) -> str:
         """Names the exact weights, tokenizer and number format: hub name and commit, or the hash of the folder's files."""
         content = f"{self.name}@{self.revision}" if self.revision else _hash_folder(Path(self.path))
-        return hashlib.sha256(f"{content} {dtype_of(self)}".encode()).hexdigest()
+        return hashlib.sha256(f"{content} torch.{_number_format(self)}".encode()).hexdigest()
 
 
 def embedded(name: str) -> bool:
@@ -74,7 +74,7 @@ def embedded(name: str) -> bool:
 def resolve(name: str) -> ModelSpec:
     """The model of this name. Raises UserError, within seconds, if there is none or it can't be used."""
     if embedded(name):
-        return ModelSpec(name, _checked(POCKET, "the embedded model"), "pocket")
+        return ModelSpec(name, _complete(POCKET, "the embedded model"), "pocket")
     if name == "smollm2":
         return ModelSpec(name, _checked(smollm2.folder(), "smollm2"), "full")
     if not name.strip():
@@ -113,13 +113,18 @@ def dtype_of(spec: ModelSpec) -> "torch.dtype":
     """The number format to compute in. Half-precision weights stay as they are where that is fast."""
     import torch
 
+    return getattr(torch, _number_format(spec))  # type: ignore[no-any-return]
+
+
+def _number_format(spec: ModelSpec) -> str:
+    """Its name. That of the embedded model is known without torch."""
+    if spec.style == "pocket":
+        return "float32"
     config = _read_config(Path(spec.path), spec.name)
     stored = config.get("dtype") or config.get("torch_dtype") or config.get("text_config", {}).get("dtype") or "float32"
-    if spec.style == "pocket":
-        return torch.float32
     if device().type == "cuda":
-        return torch.float16 if stored == "float16" else torch.bfloat16
-    return torch.bfloat16 if stored == "bfloat16" and half_precision() else torch.float32
+        return "float16" if stored == "float16" else "bfloat16"
+    return "bfloat16" if stored == "bfloat16" and half_precision() else "float32"
 
 
 def half_precision() -> bool:
@@ -206,8 +211,15 @@ def _load_tuned(spec: ModelSpec, adapter: Path, _hash: str) -> Any:
 
 
 def _checked(folder: Path, what: str) -> str:
+    """The folder as text. Raises UserError that names what it lacks, or says that its model can't be used."""
+    text = _complete(folder, what)
+    _check_architecture(_read_config(folder, what), what)
+    return text
+
+
+def _complete(folder: Path, what: str) -> str:
     """The folder as text. Raises UserError that names what it lacks."""
-    config = _read_config(folder, what)
+    _read_config(folder, what)
     shards = [file.name for file in folder.glob("*.safetensors")]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -218,7 +230,6 @@ def _checked(folder: Path, what: str) -> str:
         raise UserError(f"--model: {what} has no complete *.safetensors weights{pickled}")
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError(f"--model: {what} has no tokenizer (tokenizer.json)")
-    _check_architecture(config, what)
     return str(folder)
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from matrix_core import models
 from matrix_core.engines.base import Engine
+from matrix_core.engines.spread import SpreadEngine
 from matrix_core.engines.standing import StandingEngine
-from matrix_core.loading import loading
 from tasks.store import Reference, open_store
 
 
@@ -40,9 +40,6 @@ def engine(model: Model) -> Engine:
         from matrix_core.engines.endpoint import EndpointEngine
 
         return EndpointEngine(model.endpoints, model.name)
-    with loading():
-        from matrix_core.engines.spread import SpreadEngine
-
     return SpreadEngine(models.resolve(model.name), adapter=tuned_weights(model))
 
 

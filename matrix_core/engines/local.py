@@ -5,7 +5,6 @@ does not suffice all the same, the rows inside start again in a batch of half th
 knows nothing of scenes.
 """
 
-import hashlib
 import logging
 import threading
 from collections import deque
@@ -22,11 +21,10 @@ from matrix_core.engines.batch import arranged
 from matrix_core.engines.chat import Chat, ChatError
 from matrix_core.engines.constraint import Grammars, SchemaError
 from matrix_core.engines.decode import Answer, Decoder, Row
+from matrix_core.engines.identity import fingerprint
 from matrix_core.models import ModelSpec
 from matrix_core.request import Completion, Request
 
-VERSION = 2
-"""Raise it when the same request to the same weights gets another answer."""
 CACHE_BYTES = 2**30
 """Memory for the cache of a batch on a CPU; on a GPU half of what is free."""
 ROWS = {"cpu": 256, "cuda": 1024}
@@ -47,8 +45,7 @@ class LocalEngine:
         self._spec = spec
         self._adapter = adapter
         self._token_budget = token_budget
-        tuned = models.adapter_hash(adapter) if adapter else ""
-        self.fingerprint = hashlib.sha256(f"local {VERSION} {spec.fingerprint} {tuned}".encode()).hexdigest()
+        self.fingerprint = fingerprint(spec, adapter)
         self._context = models.context_length(spec)
 
     def count_tokens(self, requests: Sequence[Request]) -> list[int]:

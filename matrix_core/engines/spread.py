@@ -15,16 +15,19 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from matrix_core.engines.base import Finished, Progress
-from matrix_core.engines.local import LocalEngine
+from matrix_core.engines.identity import fingerprint
+from matrix_core.loading import loading
 from matrix_core.memory import trim
 from matrix_core.models import ModelSpec
 from matrix_core.request import Completion, Request
+
+if TYPE_CHECKING:
+    from matrix_core.engines.local import LocalEngine
 
 SMALL_BYTES = 2**26
 """Weights of at most so many bytes are small: larger ones keep all threads busy in one process."""
@@ -40,16 +43,26 @@ _LOG = logging.getLogger(__name__)
 class SpreadEngine:
     """As `LocalEngine`, in `processes` processes, this one among them; by default in one for each of torch's threads.
 
-    A model that is not small, or not on a CPU, stays in this one.
+    A model that is not small, or not on a CPU, stays in this one. What it runs on is imported with its first request.
     """
 
     def __init__(self, spec: ModelSpec, adapter: Path | None = None, processes: int | None = None) -> None:
-        self._spec, self._adapter = spec, adapter
-        self._own = LocalEngine(spec, adapter)
-        self.fingerprint = self._own.fingerprint
-        small = sum(file.stat().st_size for file in Path(spec.path).glob("*.safetensors")) <= SMALL_BYTES
+        self._spec, self._adapter, self._wanted = spec, adapter, processes
+        self.fingerprint = fingerprint(spec, adapter)
+
+    @cached_property
+    def _own(self) -> "LocalEngine":
+        with loading():
+            from matrix_core.engines.local import LocalEngine
+        return LocalEngine(self._spec, self._adapter)
+
+    @cached_property
+    def _processes(self) -> int:
+        import torch
+
+        small = sum(file.stat().st_size for file in Path(self._spec.path).glob("*.safetensors")) <= SMALL_BYTES
         on_cpu = not torch.cuda.is_available()
-        self._processes = (processes or min(torch.get_num_threads(), PROCESSES)) if small and on_cpu else 1
+        return (self._wanted or min(torch.get_num_threads(), PROCESSES)) if small and on_cpu else 1
 
     def count_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Lengths of the prompts in tokens. Raises ValueError if the model's template can't render one of them."""
@@ -175,6 +188,8 @@ def rest() -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

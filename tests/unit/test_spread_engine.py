@@ -21,6 +21,17 @@ REQUESTS = [
 ]
 
 
+def test_what_its_answers_are_kept_by_is_known_before_torch_is_imported():
+    program = (
+        "import sys\n"
+        "import flows.simulate\n"
+        "from tasks.engines import Model, engine\n"
+        "print(engine(Model(name='pocket')).fingerprint, not {'torch', 'transformers'} & set(sys.modules))"
+    )
+    known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert known.split() == [LocalEngine(POCKET).fingerprint, "True"]
+
+
 @pytest.fixture(scope="module")
 def alone() -> list[Completion]:
     return LocalEngine(POCKET).generate(REQUESTS)
