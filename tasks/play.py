@@ -131,7 +131,7 @@ def taken_over(play: Play, shard: Shard) -> Shard:
 
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
-    store, due = open_store(play.store), simulation.next_wave(scenes, play.settings)
+    store, due = open_store(play.store, writable=False), simulation.next_wave(scenes, play.settings)
     if due is None:
         reference = store.put(dump_scenes(scenes), PARQUET)
         return Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
@@ -176,7 +176,7 @@ def key_of(step: str, play: Play, shard: Shard) -> str:
 def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
     began = time.monotonic()
-    store = open_store(play.store)
+    store = open_store(play.store, writable=False)  # tried out when the run began
     written, scenes, due, hashes = getattr(_LAST, "written", (None, [], None, {}))
     if written != (shard.scenes, play.settings):
         scenes = load_scenes(store.get(shard.scenes))
@@ -192,7 +192,7 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
         simulation.step(step, play.settings),
         [scene for scene in turn if scene.id not in known],
         play.settings,
-        journalled(play.model, store.uri, key_of(step, play, shard)),
+        journalled(play.model, store.uri, keys.key(step, parts, shard.scenes.sha256)),
         progress.tick,
     )
     outcome.scenes += [scene for scene in known.values() if isinstance(scene, Scene)]

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -26,7 +27,7 @@ class _TokenRate(ProgressColumn):
     """Generated tokens a second since the stage began."""
 
     def render(self, task: Task) -> Text:
-        tokens = int(task.fields.get("tokens", 0))
+        tokens = task.fields["counted"]["tokens"]
         seconds = time.monotonic() - float(task.fields["began"])
         return Text(f"{tokens / seconds:,.0f} tokens/s" if tokens and seconds > 0 else "")
 
@@ -64,7 +65,8 @@ class _Artifact:
 
 _lock = threading.Lock()
 _stopped = threading.Event()
-_bars: list[tuple[Progress, TaskID, _Artifact]] = []
+_bars: list[tuple[Progress, TaskID, _Artifact, Counter[str]]] = []
+"""With what engines have told, which is far more often than the bar is drawn."""
 
 
 @contextmanager
@@ -78,8 +80,8 @@ def stage(name: str, total: int) -> Iterator[None]:
     )
     console = Console(stderr=True)
     with Progress(*columns, _TokenRate(), TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
-        artifact = _Artifact(name)
-        _bars.append((bar, bar.add_task(name, total=total, tokens=0, began=time.monotonic()), artifact))
+        artifact, counted = _Artifact(name), Counter[str]()
+        _bars.append((bar, bar.add_task(name, total=total, counted=counted, began=time.monotonic()), artifact, counted))
         try:
             yield
             artifact.show(100.0, f"{name}: done", last=True)
@@ -109,7 +111,7 @@ def step(done: float, doing: str | None = None) -> None:
     if _stopped.is_set():
         raise StoppedError
     if _bars:
-        bar, task, artifact = _bars[-1]
+        bar, task, artifact, _ = _bars[-1]
         bar.update(task, advance=done, description=doing or bar.tasks[task].description)
         artifact.show(bar.tasks[task].percentage, bar.tasks[task].description)
 
@@ -119,6 +121,5 @@ def tick(finished: int, tokens: int) -> None:
     if _stopped.is_set():
         raise StoppedError
     if _bars:
-        bar, task, _ = _bars[-1]
         with _lock:
-            bar.update(task, tokens=int(bar.tasks[task].fields["tokens"]) + tokens)
+            _bars[-1][-1]["tokens"] += tokens

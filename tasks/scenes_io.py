@@ -10,10 +10,11 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import pyarrow as arrow  # type: ignore[import-untyped]
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from matrix_core.errors import RunError
@@ -35,10 +36,15 @@ def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
     out = []
     for number, row in enumerate(rows, 1):
         try:
-            out.append(row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row))
+            out.append(_of(type(row)).dump_json(row) if isinstance(row, BaseModel) else json.dumps(row).encode())
         except PydanticSerializationError as error:
             raise RunError(f"row {number} ({type(row).__name__}) can't be written as JSON: {error}") from error
-    return "".join(f"{line}\n" for line in out).encode()
+    return b"".join(b"%b\n" % line for line in out)
+
+
+@cache
+def _of(kind: type[BaseModel]) -> TypeAdapter[BaseModel]:
+    return TypeAdapter(kind)
 
 
 def from_lines(data: bytes, kind: type[Row]) -> list[Row]:

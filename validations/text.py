@@ -6,6 +6,7 @@ letters, so that "poisoned" meets "poisons". Scripts that are written without sp
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def words(text: str) -> list[str]:
     return out
 
 
+@lru_cache(maxsize=4096)
 def stems(text: str) -> frozenset[str]:
     """What a text is about: its content words, each by its first letters."""
     return frozenset(word[:STEM] for word in words(text) if word not in _FUNCTION_WORDS)
@@ -86,6 +88,7 @@ def similarity(text: str, other: str) -> float:
     return len(mine & theirs) / len(mine | theirs)
 
 
+@lru_cache(maxsize=4096)
 def loop(text: str, longest: int = 120, at_least: int = 24) -> str:
     """What a text repeats over and over at its end (4 times or more, `at_least` characters in all); "" if it doesn't.
 
