@@ -1,7 +1,7 @@
 """The in-process engine in several processes at a time, for small models on a CPU.
 
 The steps of a small model are too short to be divided among threads: two processes of one thread each answer more than one process
-of two. They are other Python processes (`matrix_core.engines.helper`), started with the first large batch, shared by all engines
+of two. They are other Python processes (`matrix_core.engines.helper`), started before the first large batch, shared by all engines
 of this process, and used from when they are up. Answers are the same wherever they are made: no row depends on those beside it.
 """
 
@@ -65,14 +65,19 @@ class SpreadEngine:
         return (self._wanted or min(torch.get_num_threads(), PROCESSES)) if small and on_cpu else 1
 
     def count_tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Lengths of the prompts in tokens. Raises ValueError if the model's template can't render one of them."""
+        """Lengths of the prompts in tokens. Raises ValueError if the model's template can't render one of them.
+
+        Who counts many will ask many: the other processes are started by now, and come up while this one goes on.
+        """
+        with _ANSWERING:
+            _start(self._share(requests) - 1)
         return self._own.count_tokens(requests)
 
     def generate(
         self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
     ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
-        count = min(self._processes, len(requests) // SHARE)
+        count = self._share(requests)
         if count < 2:
             return self._own.generate(requests, progress, finished)
         out: dict[int, Completion] = {}
@@ -112,6 +117,10 @@ class SpreadEngine:
                 answer(left)
         trim()
         return [out[index] for index in range(len(requests))]
+
+    def _share(self, requests: Sequence[Request]) -> int:
+        """In how many processes so many are answered; 0 and 1 are this one alone."""
+        return min(self._processes, len(requests) // SHARE)
 
 
 class _Helper:
@@ -162,10 +171,15 @@ class _Helper:
 _helpers: list[_Helper] = []
 
 
-def _ready(count: int) -> list[_Helper]:
-    """Those of `count` helpers that are up."""
+def _start(count: int) -> None:
+    """Have as many helpers, whether they are up or not."""
     while len(_helpers) < count:
         _helpers.append(_Helper())
+
+
+def _ready(count: int) -> list[_Helper]:
+    """Those of `count` helpers that are up."""
+    _start(count)
     return [helper for helper in _helpers[:count] if helper.is_up()]
 
 

@@ -103,6 +103,15 @@ def test_when_this_process_is_killed_the_other_ends_by_itself():
     other.wait(60)
 
 
+def test_counting_many_prompts_starts_the_other_process_and_counting_few_does_not():
+    engine = SpreadEngine(POCKET, processes=2)
+    engine.count_tokens(REQUESTS[: 2 * spread.SHARE - 1])
+    assert spread._helpers == []
+    engine.count_tokens(REQUESTS)
+    assert helper().is_running()
+    spread.rest()
+
+
 def test_few_requests_and_large_models_stay_in_this_process(alone, monkeypatch):
     few = REQUESTS[: 2 * spread.SHARE - 1]
     assert SpreadEngine(POCKET, processes=2).generate(few) == alone[: len(few)]
