@@ -58,7 +58,8 @@ class SpreadEngine:
 
     @cached_property
     def _processes(self) -> int:
-        import torch
+        with loading():
+            import torch
 
         small = sum(file.stat().st_size for file in Path(self._spec.path).glob("*.safetensors")) <= SMALL_BYTES
         on_cpu = not torch.cuda.is_available()
@@ -70,14 +71,14 @@ class SpreadEngine:
         Who counts many will ask many: the other processes are started by now, and come up while this one goes on.
         """
         with _ANSWERING:
-            _start(self._share(requests) - 1)
+            _start(self._shares(len(requests)) - 1)
         return self._own.count_tokens(requests)
 
     def generate(
         self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
     ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
-        count = self._share(requests)
+        count = self._shares(len(requests))
         if count < 2:
             return self._own.generate(requests, progress, finished)
         out: dict[int, Completion] = {}
@@ -118,9 +119,9 @@ class SpreadEngine:
         trim()
         return [out[index] for index in range(len(requests))]
 
-    def _share(self, requests: Sequence[Request]) -> int:
-        """In how many processes so many are answered; 0 and 1 are this one alone."""
-        return min(self._processes, len(requests) // SHARE)
+    def _shares(self, requests: int) -> int:
+        """In how many processes so many requests are answered; 0 and 1 are this one alone."""
+        return min(self._processes, requests // SHARE)
 
 
 class _Helper:
