@@ -56,7 +56,7 @@ def child(scenes: int, store: str) -> dict[str, Any]:
     from benchmarks.scripted import ScriptedEngine
     from matrix_core.engines import spread
 
-    spread.SpreadEngine = ScriptedEngine  # type: ignore[misc]
+    spread.SpreadEngine = ScriptedEngine  # type: ignore[misc] # before tasks.engines takes the name
     from flows import cli
     from matrix_core import simulation, waves
     from matrix_core.engines.journal_file import Journal

@@ -117,7 +117,7 @@ def dtype_of(spec: ModelSpec) -> "torch.dtype":
 
 
 def _number_format(spec: ModelSpec) -> str:
-    """Its name. That of the embedded model is known without torch."""
+    """The name of that format. The embedded model's is known without torch."""
     if spec.style == "pocket":
         return "float32"
     config = _read_config(Path(spec.path), spec.name)
@@ -212,9 +212,9 @@ def _load_tuned(spec: ModelSpec, adapter: Path, _hash: str) -> Any:
 
 def _checked(folder: Path, what: str) -> str:
     """The folder as text. Raises UserError that names what it lacks, or says that its model can't be used."""
-    text = _complete(folder, what)
-    _check_architecture(_read_config(folder, what), what)
-    return text
+    path = _complete(folder, what)
+    _check_architecture(folder, what)
+    return path
 
 
 def _complete(folder: Path, what: str) -> str:
@@ -241,8 +241,8 @@ def _architectures() -> frozenset[str]:
     return frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
-def _check_architecture(config: dict[str, Any], what: str) -> None:
-    named = config.get("architectures") or ["none"]
+def _check_architecture(folder: Path, what: str) -> None:
+    named = _read_config(folder, what).get("architectures") or ["none"]
     if not set(named) & _architectures():
         raise UserError(f"--model: {what} is a {named[0]}, which isn't a causal language model that transformers knows")
 
@@ -266,7 +266,7 @@ def _from_hub(name: str) -> ModelSpec:
         raise UserError(f"--model {name}: not a folder, and not to be had from the hub ({_first_line(error)}): {hint}") from error
     if not any(file.endswith(".safetensors") for file in files):
         raise UserError(f"--model {name}: has no *.safetensors weights, and pickled weights are never opened")
-    _check_architecture(_read_config(folder, name), name)
+    _check_architecture(folder, name)
     return ModelSpec(name, str(folder), "full", str(info.sha))
 
 

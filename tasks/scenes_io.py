@@ -36,14 +36,14 @@ def to_lines(rows: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
     out = []
     for number, row in enumerate(rows, 1):
         try:
-            out.append(_of(type(row)).dump_json(row) if isinstance(row, BaseModel) else json.dumps(row).encode())
+            out.append(_serializer(type(row)).dump_json(row) if isinstance(row, BaseModel) else json.dumps(row).encode())
         except PydanticSerializationError as error:
             raise RunError(f"row {number} ({type(row).__name__}) can't be written as JSON: {error}") from error
     return b"".join(b"%b\n" % line for line in out)
 
 
 @cache
-def _of(kind: type[BaseModel]) -> TypeAdapter[BaseModel]:
+def _serializer(kind: type[BaseModel]) -> TypeAdapter[BaseModel]:
     return TypeAdapter(kind)
 
 
