@@ -1,84 +1,72 @@
-"""What everything around the model costs: the whole stage against the bare engine fed the same requests, and the gates' share."""
+"""What everything around the model costs: the whole stage against the bare engine fed the same requests, and the gates' share.
+
+The stage does one shard's gates while the model answers another, so it can't be timed wave by wave. It runs in a process of its
+own, which is stopped while the bare engine answers, in this one, what the stage has asked by then. So both run in turns of a few
+seconds, each with the whole machine, and a machine that gets slower slows both.
+"""
 
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks import ratios
 from benchmarks.engine import timed
-from flows import cli
 from matrix_core.engines import spread
 from matrix_core.engines.spread import SpreadEngine
 from matrix_core.errors import UserError
 from matrix_core.models import resolve
 from matrix_core.request import Completion, Request
-from tasks.runs import Simulated, recall
-from tasks.store import open_store
-from validations import gate
 
 TURNS = 3
-SCENES, FEW = 640, 4
-"""Of the embedded model, and of SmolLM2, which takes a hundred times as long for each."""
+SCENES, FEW = 1280, 4
+"""Of the embedded model as many as `make align` plays; of SmolLM2, which takes a hundred times as long for each, few."""
+
+Span = tuple[float, float]
+"""From when to when, in seconds of `time.time`."""
 
 
 def main() -> list[dict[str, Any]]:
     """`simulate` on the embedded model, and on SmolLM2 where it is; beside the very calls that it makes, to the same engine."""
+    rows = _rows("pocket", SCENES, 128)
+    try:
+        resolve("smollm2")
+    except UserError as error:
+        print(f"SmolLM2 is left out: {error}")
+        return rows
+    return rows + _rows("smollm2", FEW, 1, "--steps", "1")
+
+
+def _rows(model: str, scenes: int, first: int, *more: str) -> list[dict[str, Any]]:
+    """The rows of a model. What comes `first`, that many scenes, isn't counted: both sides import, load, and start processes."""
+    engine, spawn = SpreadEngine(resolve(model)), get_context("spawn")
+    ours, theirs = spawn.Pipe()
     with tempfile.TemporaryDirectory() as folder:
-        # What comes first isn't counted: it imports, loads, compiles, and starts the other processes.
-        _simulate(folder, "pocket", 128, TURNS)
-        while not all(helper.is_up() for helper in spread._helpers):
-            time.sleep(0.1)
-        rows = _rows(folder, "pocket", SCENES)
+        stage = spawn.Process(target=_stage, args=(theirs, folder, model, *more))
+        stage.start()
+        theirs.close()
         try:
-            resolve("smollm2")
-        except UserError as error:
-            print(f"SmolLM2 is left out: {error}")
-            return rows
-        _simulate(folder, "smollm2", FEW, TURNS, "--steps", "1")
-        return rows + _rows(folder, "smollm2", FEW, "--steps", "1")
-
-
-def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, Any]]:
-    """Each wave is answered twice in a row, in the flow and alone, in turns first: a machine that gets slower slows both."""
-    alone: list[float] = []
-    checking: list[float] = []
-    answer, check = SpreadEngine.generate, gate.check
-
-    def twice(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
-        first = len(alone) % 2 == 0
-        if first:
-            alone.append(timed(lambda: answer(self, requests)))
-        answers = answer(self, requests, *given, **named)
-        if not first:
-            alone.append(timed(lambda: answer(self, requests)))
-        return answers
-
-    def checked(*given: Any, **named: Any) -> gate.GateResult:
-        results: list[gate.GateResult] = []
-        checking.append(timed(lambda: results.append(check(*given, **named))))
-        return results[0]
-
-    wholes, engines, gates = [], [], []
-    for turn in range(TURNS):
-        alone.clear()
-        checking.clear()
-        SpreadEngine.generate, gate.check = twice, checked  # type: ignore[method-assign]
-        try:
-            both = _simulate(folder, model, scenes, turn, *more)
+            _turn(stage.pid, ours, engine, first, TURNS)
+            assert all(helper.is_up(wait=60) for helper in spread._helpers)
+            wholes, engines, gates = zip(*[_turn(stage.pid, ours, engine, scenes, turn) for turn in range(TURNS)], strict=True)
         finally:
-            SpreadEngine.generate, gate.check = answer, check  # type: ignore[method-assign]
-        engines.append(sum(alone))
-        wholes.append(both - engines[-1])
-        gates.append(sum(checking))
-    stage = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
+            stage.kill()
+    spread.rest()
+    said = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
     return [
         ratios.row(
             f"time of the whole stage, to the bare engine's: {model}",
             [whole / engine for whole, engine in zip(wholes, engines, strict=True)],
             1.05,
-            stage,
-            f"{ratios.seconds(engines)}: each wave once more to the engine alone, beside the first time",
+            said,
+            f"{ratios.seconds(engines)}: the same calls once more to the engine alone, one by one, in turns with the stage",
             at_least=False,
         ),
         ratios.row(
@@ -86,15 +74,83 @@ def _rows(folder: str, model: str, scenes: int, *more: str) -> list[dict[str, An
             [checks / whole for checks, whole in zip(gates, wholes, strict=True)],
             0.03,
             f"{ratios.seconds(gates)}: all gates",
-            stage,
+            said,
             at_least=False,
         ),
     ]
 
 
-def _simulate(folder: str, model: str, scenes: int, seed: int, *more: str) -> float:
-    """Seconds of the stage."""
-    run = f"{model}-{scenes}-{seed}"
-    chosen = ["--model", model, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed), *more]
-    cli.main(["simulate", "--store", folder, *chosen])
-    return recall(open_store(folder), run, "simulate", Simulated).seconds
+def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int, seed: int) -> tuple[float, float, float]:
+    """Seconds of the stage, of the bare engine with the same calls, and of the gates, in one run of the stage."""
+    stage.send((scenes, seed))
+    calls: deque[Sequence[Request]] = deque()
+    stops: list[Span] = []
+    checks: list[Span] = []
+    whole: Span | None = None
+    began, alone = time.time(), 0.0
+    while whole is None or calls:
+        if calls and (whole or alone < _running((began, time.time()), stops)):
+            since = time.time()
+            processes = _suspended(pid)
+            alone += timed(lambda: engine.generate(calls.popleft()))
+            for process in processes:
+                process.resume()
+            stops.append((since, time.time()))
+        elif stage.poll(1):
+            match stage.recv():
+                case "asked", requests:
+                    calls.append(requests)
+                case "checked", span:
+                    checks.append(span)
+                case "over", span:
+                    whole = span
+    return _running(whole, stops), alone, sum(_running(check, stops) for check in checks)
+
+
+def _suspended(pid: int | None) -> list[psutil.Process]:
+    """The stage's processes, stopped."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    return processes
+
+
+def _running(span: Span, stops: Sequence[Span]) -> float:
+    """Seconds of the span in which the stage was not stopped."""
+    begin, end = span
+    return end - begin - sum(max(0.0, min(end, stop[1]) - max(begin, stop[0])) for stop in stops)
+
+
+def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
+    """The process of the stage: runs it as often as it is asked to, and tells what it asks its engine and when gates check."""
+    from flows import cli, prefect_settings
+
+    prefect_settings.prefect_for(debug=False)
+    from tasks.runs import Simulated, recall
+    from tasks.store import open_store
+    from validations import gate
+
+    answer, check, telling = SpreadEngine.generate, gate.check, threading.Lock()
+
+    def tell(*what: Any) -> None:
+        with telling:
+            told.send(what)
+
+    def asked(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
+        tell("asked", requests)
+        return answer(self, requests, *given, **named)
+
+    def checked(*given: Any, **named: Any) -> gate.GateResult:
+        began = time.time()
+        result = check(*given, **named)
+        tell("checked", (began, time.time()))
+        return result
+
+    SpreadEngine.generate, gate.check = asked, checked  # type: ignore[method-assign]
+    while True:
+        scenes, seed = told.recv()
+        run = f"{model}-{scenes}-{seed}"
+        chosen = ["--model", model, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed), *more]
+        cli.main(["simulate", "--store", folder, *chosen])
+        ended = Path(folder, "runs", run, "stages", "simulate.json").stat().st_mtime
+        tell("over", (ended - recall(open_store(folder), run, "simulate", Simulated).seconds, ended))

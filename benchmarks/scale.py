@@ -60,7 +60,7 @@ def child(scenes: int, store: str) -> dict[str, Any]:
     from flows import cli
     from matrix_core import simulation, waves
     from matrix_core.engines.journal_file import Journal
-    from tasks import calling, memo, play
+    from tasks import calling, memo, play, playing
     from tasks import keys as task_keys
     from tasks.runs import Simulated, recall
     from tasks.store import Store, open_store
@@ -76,12 +76,12 @@ def child(scenes: int, store: str) -> dict[str, Any]:
         ("journal", Journal, "add"),
         ("journal", Journal, "forget"),
         ("ask and absorb", waves, "run"),
-        ("which step is due", simulation, "next_wave"),
-        ("read scenes", play, "load_scenes"),
-        ("write scenes", play, "to_lines"),
-        ("write scenes", play, "pack_lines"),
+        ("which step is due", simulation, "next_step"),
+        ("read scenes", playing, "load_scenes"),
+        ("write scenes", playing, "to_lines"),
+        ("write scenes", playing, "pack_lines"),
         ("write scenes", play, "dump_scenes"),
-        ("fingerprints and keys", memo, "hashes"),
+        ("fingerprints and keys", memo, "hash_of"),
         ("store", Store, "put"),
         ("store", Store, "get"),
         ("store", Store, "remember"),

@@ -20,6 +20,7 @@ from rich.console import Console
 
 import flows
 from flows import lost_runs
+from flows.prefect_settings import TOGETHER
 from matrix_core.errors import RunError, UserError
 
 POOL, QUEUE = "matrix", "model"
@@ -117,7 +118,8 @@ def _server(started: ExitStack, port: int, console: Console, stop: threading.Eve
     """(API URL, process) of a server that answers."""
     api = f"http://{_HOST}:{port}/api"
     command = ["server", "start", "--host", _HOST, "--port", str(port)]
-    child = started.enter_context(_child(command, PREFECT_SERVER_UI_API_URL=api))
+    together = {name: os.environ.get(name, value) for name, value in TOGETHER.items()}
+    child = started.enter_context(_child(command, PREFECT_SERVER_UI_API_URL=api, **together))
     until = time.monotonic() + _STARTS
     with console.status("start the Prefect server (about ten seconds)"):
         while not stop.wait(0.25):

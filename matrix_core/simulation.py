@@ -102,7 +102,11 @@ def step(name: str, settings: Settings) -> Step:
 
 def next_wave(scenes: Sequence[Scene], settings: Settings) -> tuple[Wave, list[int]] | None:
     """The earliest wave that some scene is due for, and the indices of all scenes due for it; None when all are over."""
-    due = [next_step(scene, settings) for scene in scenes]
+    return earliest([next_step(scene, settings) for scene in scenes])
+
+
+def earliest(due: Sequence[Wave | None]) -> tuple[Wave, list[int]] | None:
+    """The earliest of these waves, and the indices of all that are it; None if there is none."""
     first = min((wave for wave in due if wave is not None), default=None)
     return None if first is None else (first, [i for i, wave in enumerate(due) if wave == first])
 

@@ -18,8 +18,9 @@ from matrix_core.user_cache import user_cache
 from tasks.engines import Model, engine
 from tasks.store import open_store
 
-SHARDS_AT_ONCE = 4
-"""How many shards are played at a time where servers answer: those that wait for their last answers leave room for others."""
+SHARDS_AT_ONCE = {"servers": 4, "local": 2}
+"""How many shards are played at a time. Where servers answer, those that wait for their last answers leave room for others; a local
+model answers one while gates and store have the other."""
 
 
 def journal_file(store: str) -> Path:
@@ -44,13 +45,13 @@ def done(store: str, work: str) -> None:
 
 
 def at_once(model: Model) -> int:
-    """How many shards to play at a time. A local model does one batch after the other, and one shard fills it."""
-    return SHARDS_AT_ONCE if model.endpoints else 1
+    """How many shards to play at a time."""
+    return SHARDS_AT_ONCE["servers" if model.endpoints else "local"]
 
 
 @cache
 def _shared(model: Model) -> CoalescingEngine:
-    """One in a process, so that all threads share it. Servers have a queue of their own, and need no batches."""
+    """One in a process, so that all threads share it. Engines have queues of their own."""
     return CoalescingEngine(engine(model), at_once(model))
 
 

@@ -8,7 +8,7 @@ help. A scene is taken over if it was exactly the same before the step.
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -72,10 +72,9 @@ class Note(BaseModel):
     """for a scene, on the mean"""
 
 
-def hashes(scenes: Sequence[Scene], lines: bytes) -> Hashes:
-    """The scenes, given as JSON lines too, as a note names them: half a SHA-256 each, so that nobody takes it for an object's."""
-    rows = lines.removesuffix(b"\n").split(b"\n")
-    return {scene.id: hashlib.sha256(row).hexdigest()[:32] for scene, row in zip(scenes, rows, strict=True)}
+def hash_of(line: bytes) -> str:
+    """Of a scene, given as its JSON line, as notes name it: half a SHA-256, so that nobody takes it for an object's."""
+    return hashlib.sha256(line.removesuffix(b"\n")).hexdigest()[:32]
 
 
 def write(store: Store, step: str, parts: keys.Parts, shard: Reference, note: Note) -> None:

@@ -4,7 +4,6 @@ Each task loads its shard, lets the core ask and absorb, passes what came back t
 around is small (hashes and counts); what is cached is keyed by everything that decides the outcome and by nothing else.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,11 +17,11 @@ from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Method, Scene, Settings
 from matrix_core.steps import STEPS
 from matrix_core.steps.fingerprint import fingerprint
-from tasks import keys, memo, progress, showing
+from tasks import keys, memo, playing, progress, showing
 from tasks.engines import Model, engine
 from tasks.gating import passed
 from tasks.journals import journalled
-from tasks.scenes_io import PARQUET, PLAYING, dump_rows, dump_scenes, load_scenes, pack_lines, to_lines
+from tasks.scenes_io import PARQUET, dump_rows, dump_scenes, load_scenes
 from tasks.store import Reference, Store, open_store
 from validations import gate, tables
 
@@ -56,10 +55,6 @@ _HAND_OFFS: Mapping[str, HandOff] = {
 of a wave that were all blocked were not routed."""
 _RESPONSES: HandOff = "drafts", lambda played: tables.drafts([tables.answered(scene) for scene in played.scenes], played.finish)
 """The gate of a rival's responses: whether they are whole texts. The others hold them against a scene, and a rival has none."""
-
-
-_LAST = threading.local()
-"""What this thread has stored last, which is what it most likely needs next: neither read nor looked through again."""
 
 
 class _Frozen(BaseModel):
@@ -131,16 +126,15 @@ def taken_over(play: Play, shard: Shard) -> Shard:
 
 
 def _shard(play: Play, index: int, scenes: list[Scene]) -> Shard:
-    store, due = open_store(play.store, writable=False), simulation.next_wave(scenes, play.settings)
-    if due is None:
+    store, rows = open_store(play.store, writable=False), playing.rows_of(scenes, play.settings)
+    first = simulation.earliest([row.due for row in rows])
+    if first is None:
         reference = store.put(dump_scenes(scenes), PARQUET)
         return Shard(index=index, scenes=reference, count=len(scenes), due=None, method=play.settings.method)
-    lines = to_lines(scenes)
-    reference, wave = store.put(pack_lines(lines), PLAYING), due[0]
-    _LAST.written = (reference, play.settings), scenes, due, memo.hashes(scenes, lines)
+    wave, _ = first
     return Shard(
         index=index,
-        scenes=reference,
+        scenes=playing.put(store, rows, play.settings),
         count=len(scenes),
         due=wave.step,
         wave=(wave.round, wave.depth),
@@ -177,15 +171,13 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     """Load, ask and absorb, gate, store."""
     began = time.monotonic()
     store = open_store(play.store, writable=False)  # tried out when the run began
-    written, scenes, due, hashes = getattr(_LAST, "written", (None, [], None, {}))
-    if written != (shard.scenes, play.settings):
-        scenes = load_scenes(store.get(shard.scenes))
-        due, hashes = simulation.next_wave(scenes, play.settings), memo.hashes(scenes, to_lines(scenes))
-    if due is None or due[0].step != step:
+    rows = playing.get(store, shard.scenes, play.settings)
+    first = simulation.earliest([row.due for row in rows])
+    if first is None or first[0].step != step:
         raise RunError(f"shard {shard.index} is not due for {step!r}; run the stage again from its start")
-    turn, parts = [scenes[i] for i in due[1]], parts_of(step, play)
+    turn, parts = [rows[i].scene for i in first[1]], parts_of(step, play)
     why = keys.explain(store, step, parts)
-    before = {scene.id: hashes[scene.id] for scene in turn}
+    before = {rows[i].scene.id: rows[i].hash for i in first[1]}
     recalled = memo.Recalled({}, {}, 0.0) if play.refresh == step else memo.recall(store, step, parts, before)
     known = recalled.found
     outcome = waves.run(
@@ -200,11 +192,11 @@ def _perform(step: str, play: Play, shard: Shard) -> Played:
     rejected += [
         rejection(memo.ENGINE if failed.engine else step, failed.scene.instruction, failed.why) for failed in outcome.failed
     ]
-    rows, noted = _gated(step, play, outcome, store)
-    rejected += rows
+    failing, noted = _gated(step, play, outcome, store)
+    rejected += failing
     bad = {row["id"] for row in rejected}
     moved = {scene.id: scene for scene in outcome.scenes if scene.id not in bad}
-    kept = [moved.get(scene.id, scene) for scene in scenes if scene.id not in bad]
+    kept = [moved.get(row.scene.id, row.scene) for row in rows if row.scene.id not in bad]
     if not kept:
         reasons = "; ".join(sorted({row["reason"] for row in rejected})[:3])
         raise RunError(f"{NAMES[step]}: no scene of shard {shard.index} passed: {reasons}")

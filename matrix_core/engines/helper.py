@@ -1,7 +1,7 @@
-"""A process that answers beside another one: `python -m matrix_core.engines.helper`, spoken to by `matrix_core.engines.spread`.
+"""A process that answers for another one: `python -m matrix_core.engines.helper`, spoken to by `matrix_core.engines.spread`.
 
-Pickled messages on its standard input and output. It says None once it can work. For each (spec, adapter, requests) it says
-(index, completion) as they are ready, then None. It ends with its input.
+Pickled messages on its standard input and output. It says None once it can work. For each (spec, adapter, requests) it says lists
+of (index, completion) as they are ready, then None. It ends with its input.
 """
 
 import contextlib
@@ -9,6 +9,8 @@ import os
 import pickle
 import signal
 import sys
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +19,10 @@ import torch
 from matrix_core.engines.local import LocalEngine
 from matrix_core.memory import trim
 from matrix_core.models import ModelSpec
-from matrix_core.request import Request
+from matrix_core.request import Completion, Request
+
+EVERY = 0.1
+"""Seconds between two lists of answers: each message costs the other process time."""
 
 _engine = cache(LocalEngine)
 
@@ -37,9 +42,31 @@ def main() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             spec, adapter, requests = _received()
-            _engine(spec, adapter).generate(requests, finished=lambda *answer: tell(answer))
+            ready = _Ready(tell)
+            _engine(spec, adapter).generate(requests, finished=ready.add)
+            ready.tell()
             tell(None)
             trim()
+
+
+class _Ready:
+    """Answers that are ready and not told yet."""
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        self._tell = tell
+        self._answers: list[tuple[int, Completion]] = []
+        self._told = time.monotonic()
+
+    def add(self, index: int, completion: Completion) -> None:
+        """Tell this one, now or with those that are ready soon."""
+        self._answers.append((index, completion))
+        if time.monotonic() - self._told > EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell all."""
+        self._tell(self._answers)
+        self._answers, self._told = [], time.monotonic()
 
 
 def _received() -> tuple[ModelSpec, Path | None, list[Request]]:

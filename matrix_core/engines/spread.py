@@ -1,8 +1,9 @@
-"""The in-process engine in several processes at a time, for small models on a CPU.
+"""The in-process engine in processes of its own, for small models on a CPU.
 
 The steps of a small model are too short to be divided among threads: two processes of one thread each answer more than one process
 of two. They are other Python processes (`matrix_core.engines.helper`), started before the first large batch, shared by all engines
-of this process, and used from when they are up. Answers are the same wherever they are made: no row depends on those beside it.
+of this process, and used from when they are up. This one only asks, so that what is done with one caller's answers takes no time
+from the next one's. Answers are the same wherever they are made: no row depends on those beside it.
 """
 
 import atexit
@@ -12,9 +13,8 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,14 +36,16 @@ SHARE = 48
 PROCESSES = 4
 """At most: each takes about a gigabyte."""
 
-_ANSWERING = threading.Lock()
+_STARTING = threading.Lock()
+"""Held while the list of processes is changed or looked at, and while this process answers because none is up yet."""
 _LOG = logging.getLogger(__name__)
 
 
 class SpreadEngine:
-    """As `LocalEngine`, in `processes` processes, this one among them; by default in one for each of torch's threads.
+    """As `LocalEngine`, in `processes` processes; by default in one for each of torch's threads.
 
-    A model that is not small, or not on a CPU, stays in this one. What it runs on is imported with its first request.
+    Several threads may ask at a time; each process answers one after the other. A model that is not small, or not on a CPU, stays
+    in this process, and so do few requests as long as there is no other. What it runs on is imported with its first request.
     """
 
     def __init__(self, spec: ModelSpec, adapter: Path | None = None, processes: int | None = None) -> None:
@@ -70,58 +72,61 @@ class SpreadEngine:
 
         Who counts many will ask many: the other processes are started by now, and come up while this one goes on.
         """
-        with _ANSWERING:
-            _start(self._shares(len(requests)) - 1)
+        with _STARTING:
+            self._start_for(len(requests))
         return self._own.count_tokens(requests)
 
     def generate(
         self, requests: Sequence[Request], progress: Progress | None = None, finished: Finished | None = None
     ) -> list[Completion]:
         """One completion a request, in the same order; a request that fails gets one with an error."""
-        count = self._shares(len(requests))
-        if count < 2:
+        if self._processes < 2:
             return self._own.generate(requests, progress, finished)
+        with _STARTING:
+            helpers = self._answering(len(requests))
+            if not helpers:
+                return self._own.generate(requests, progress, finished)
         out: dict[int, Completion] = {}
         telling = threading.Lock()
 
-        def tell(index: int, completion: Completion) -> None:
+        def tell(answers: Iterable[tuple[int, Completion]]) -> None:
             with telling:
-                out[index] = completion
-                if finished:
-                    finished(index, completion)
-                if progress:
-                    progress(1, completion.completion_tokens)
+                for index, completion in answers:
+                    out[index] = completion
+                    if finished:
+                        finished(index, completion)
+                    if progress:
+                        progress(1, completion.completion_tokens)
 
-        def answer(indices: Sequence[int]) -> None:
-            self._own.generate([requests[i] for i in indices], finished=lambda i, completion: tell(indices[i], completion))
+        def ask(helper: "_Helper", first: int) -> None:
+            share = range(first, len(requests), len(helpers))
+            helper.answer((self._spec, self._adapter, [requests[i] for i in share]), share, tell)
 
-        with _ANSWERING, _one_thread():
-            helpers = _ready(count - 1)
-            shares = [range(first, len(requests), len(helpers) + 1) for first in range(len(helpers) + 1)]
-            with ThreadPoolExecutor(len(shares)) as pool:
-                theirs = [
-                    pool.submit(helper.answer, (self._spec, self._adapter, [requests[i] for i in share]), share, tell)
-                    for helper, share in zip(helpers, shares[1:], strict=True)
-                ]
-                try:
-                    answer(shares[0])
-                except BaseException:
-                    _end(helpers)  # nobody waits for what they were asked
-                    raise
+        with ThreadPoolExecutor(len(helpers)) as pool:
+            asked = [pool.submit(ask, helper, first) for first, helper in enumerate(helpers)]
             try:
-                for one in theirs:
+                for one in asked:
                     one.result()
             except BaseException:
-                _end(helpers)
+                _end(helpers)  # nobody waits for what they were asked
                 raise
-            if left := [index for index in range(len(requests)) if index not in out]:  # a helper died
-                answer(left)
+        if left := [index for index in range(len(requests)) if index not in out]:  # a helper died
+            self._own.generate([requests[i] for i in left], finished=lambda i, completion: tell([(left[i], completion)]))
         trim()
         return [out[index] for index in range(len(requests))]
 
-    def _shares(self, requests: int) -> int:
-        """In how many processes so many requests are answered; 0 and 1 are this one alone."""
-        return min(self._processes, requests // SHARE)
+    def _answering(self, requests: int) -> list["_Helper"]:
+        """The processes that answer so many requests, those with the least to do first; none where this one answers."""
+        self._start_for(requests)
+        if not any(helper.is_up() for helper in _helpers):
+            return []
+        up = [helper for helper in _helpers if helper.is_up(wait=None)]  # they were started together
+        return sorted(up, key=lambda helper: helper.asked)[: max(requests // SHARE, 1)]
+
+    def _start_for(self, requests: int) -> None:
+        """Have all processes come up, if so many requests are worth it."""
+        while requests >= 2 * SHARE and len(_helpers) < self._processes > 1:
+            _helpers.append(_Helper())
 
 
 class _Helper:
@@ -134,30 +139,43 @@ class _Helper:
         self._out: Any = self._process.stdout
         self._begun = False
         self._gone = False
+        self._turn = threading.Lock()
+        self.asked = 0
+        """what it was asked and has not answered yet, in calls"""
 
-    def is_up(self) -> bool:
-        """Whether it can be asked by now."""
-        if not self._begun and select.select([self._out], [], [], 0)[0]:
+    def is_up(self, wait: float | None = 0) -> bool:
+        """Whether it can be asked by now, or in so many seconds; None waits until that is known."""
+        if not self._begun and select.select([self._out], [], [], wait)[0]:
             self._begun = True
             self._said()
         return self._begun and not self._gone
 
-    def answer(self, asked: Any, places: Sequence[int], tell: Callable[[int, Completion], None]) -> None:
-        """Have it answer, and tell each answer with its place. Ends early if the process does."""
-        try:
-            pickle.dump(asked, self._in)
-            self._in.flush()
-        except OSError:
-            self._gone = True
-        while not self._gone and (said := self._said()) is not None:
-            index, completion = said
-            tell(places[index], completion)
+    def answer(self, asked: Any, places: Sequence[int], tell: Callable[[Iterable[tuple[int, Completion]]], None]) -> None:
+        """Have it answer after what it was asked before, and tell answers with their places. Ends early if the process does."""
+        self.asked += 1
+        with self._turn:
+            try:
+                self._send(asked)
+                while not self._gone and (said := self._said()) is not None:
+                    tell([(places[index], completion) for index, completion in said])
+            except BaseException:
+                self.end()  # what it would still say is no answer to what it is asked next
+                raise
+            finally:
+                self.asked -= 1
 
     def end(self) -> None:
         """End it, whatever it does."""
         self._gone = True
         self._process.kill()
         self._process.wait()
+
+    def _send(self, what: Any) -> None:
+        try:
+            pickle.dump(what, self._in)
+            self._in.flush()
+        except OSError:
+            self._gone = True
 
     def _said(self) -> Any:
         try:
@@ -172,22 +190,10 @@ class _Helper:
 _helpers: list[_Helper] = []
 
 
-def _start(count: int) -> None:
-    """Have as many helpers, whether they are up or not."""
-    while len(_helpers) < count:
-        _helpers.append(_Helper())
-
-
-def _ready(count: int) -> list[_Helper]:
-    """Those of `count` helpers that are up."""
-    _start(count)
-    return [helper for helper in _helpers[:count] if helper.is_up()]
-
-
 def _end(helpers: Sequence[_Helper]) -> None:
+    _helpers[:] = [helper for helper in _helpers if helper not in helpers]
     for helper in helpers:
         helper.end()
-        _helpers.remove(helper)
 
 
 @atexit.register
@@ -197,17 +203,5 @@ def _end_all() -> None:
 
 def rest() -> None:
     """Give back what the other processes take, once they are done; the next large batch starts them again."""
-    with _ANSWERING:
+    with _STARTING:
         _end_all()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

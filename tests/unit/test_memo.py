@@ -13,7 +13,7 @@ BEFORE = [Scene(instruction=Instruction.of(f"How do I do {n}?")) for n in range(
 
 
 def hashes(scenes):
-    return memo.hashes(scenes, to_lines(scenes))
+    return {scene.id: memo.hash_of(to_lines([scene])) for scene in scenes}
 
 
 def after(scene):

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -39,30 +39,45 @@ def alone() -> list[Completion]:
 
 @pytest.fixture
 def engine(alone):
-    """An engine whose helper is up."""
+    """An engine whose helpers are up."""
     engine = SpreadEngine(POCKET, processes=2)
-    assert engine.generate(REQUESTS) == alone  # by this process alone: the other one is only starting
-    deadline = time.monotonic() + 120
-    while not spread._helpers[0].is_up():
-        assert time.monotonic() < deadline, "it does not come up"
-        time.sleep(0.05)
+    assert engine.generate(REQUESTS) == alone  # by this process: the others are only starting
+    assert all(helper.is_up(wait=120) for helper in spread._helpers), "they do not come up"
     yield engine
     spread.rest()
 
 
-def helper() -> psutil.Process:
-    (child,) = [child for child in psutil.Process(os.getpid()).children() if "matrix_core.engines.helper" in child.cmdline()]
-    return child
+def helpers() -> list[psutil.Process]:
+    children = psutil.Process(os.getpid()).children()
+    return [child for child in children if "matrix_core.engines.helper" in child.cmdline()]
+
+
+def worked(helper: psutil.Process) -> float:
+    return float(helper.cpu_times().user)
 
 
 def test_each_process_answers_its_share_and_the_answers_are_the_same(engine, alone):
     told: dict[int, Completion] = {}
     counted = []
-    used = helper().cpu_times().user
+    before = {helper: worked(helper) for helper in helpers()}
     answers = engine.generate(REQUESTS, lambda *done: counted.append(done), told.__setitem__)
     assert answers == alone == [told[index] for index in range(len(REQUESTS))]
     assert [sum(numbers) for numbers in zip(*counted, strict=True)] == [len(alone), sum(c.completion_tokens for c in alone)]
-    assert helper().cpu_times().user > used
+    assert len(before) == 2
+    assert all(worked(helper) > used for helper, used in before.items())
+
+
+def test_few_requests_are_answered_by_one_of_the_processes_that_are_up(engine, alone):
+    before = {helper: worked(helper) for helper in helpers()}
+    assert engine.generate(REQUESTS[: spread.SHARE]) == alone[: spread.SHARE]
+    assert [worked(helper) > used for helper, used in before.items()].count(True) == 1
+
+
+def test_callers_at_the_same_time_get_their_own_answers(engine, alone):
+    with ThreadPoolExecutor(3) as pool:
+        slices = [slice(0, None), slice(0, 100), slice(100, 110)]
+        asked = [pool.submit(engine.generate, REQUESTS[part]) for part in slices]
+        assert [one.result() for one in asked] == [alone[part] for part in slices]
 
 
 def test_a_process_that_dies_takes_no_answer_along(engine, alone):
@@ -71,44 +86,49 @@ def test_a_process_that_dies_takes_no_answer_along(engine, alone):
     def kill(index: int, completion: Completion) -> None:
         if not killed:
             killed.append(index)
-            helper().kill()
+            helpers()[0].kill()
 
     assert engine.generate(REQUESTS, finished=kill) == alone
     assert killed
     assert engine.generate(REQUESTS) == alone
 
 
-def test_what_a_callback_raises_ends_it_and_the_next_call_is_not_answered_with_what_was_left(engine, alone):
+def test_what_a_callback_raises_ends_its_own_call_and_no_other_is_answered_with_what_was_left(engine, alone):
     def fail(index: int, completion: Completion) -> None:
         raise RuntimeError("enough")
 
-    with pytest.raises(RuntimeError, match="enough"):
-        engine.generate(REQUESTS, finished=fail)
     other = REQUESTS[::-1]
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(engine.generate, REQUESTS, finished=fail)
+        beside = pool.submit(engine.generate, other)
+        with pytest.raises(RuntimeError, match="enough"):
+            failing.result()
+        assert beside.result() == alone[::-1]
     assert engine.generate(other) == alone[::-1]
 
 
-def test_when_this_process_is_killed_the_other_ends_by_itself():
+def test_when_this_process_is_killed_the_others_end_by_themselves():
     program = (
         "from tests.unit.test_spread_engine import *\n"
         "engine = SpreadEngine(POCKET, processes=2)\n"
         "engine.generate(REQUESTS)\n"
-        "print(helper().pid, flush=True)\n"
+        "print(*[helper.pid for helper in helpers()], flush=True)\n"
         "while True: engine.generate(REQUESTS)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as asking:
         assert asking.stdout is not None
-        other = psutil.Process(int(asking.stdout.readline()))
+        others = [psutil.Process(int(pid)) for pid in asking.stdout.readline().split()]
         asking.kill()
-    other.wait(60)
+    assert len(others) == 2
+    assert psutil.wait_procs(others, timeout=60)[1] == []
 
 
-def test_counting_many_prompts_starts_the_other_process_and_counting_few_does_not():
+def test_counting_many_prompts_starts_the_other_processes_and_counting_few_does_not():
     engine = SpreadEngine(POCKET, processes=2)
     engine.count_tokens(REQUESTS[: 2 * spread.SHARE - 1])
     assert spread._helpers == []
     engine.count_tokens(REQUESTS)
-    assert helper().is_running()
+    assert len(helpers()) == 2
     spread.rest()
 
 
