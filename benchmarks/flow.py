@@ -57,7 +57,8 @@ def _rows(model: str, scenes: int, first: int, *more: str) -> list[dict[str, Any
             assert all(helper.is_up(wait=60) for helper in spread._helpers)
             wholes, engines, gates = zip(*[_turn(stage.pid, ours, engine, scenes, turn) for turn in range(TURNS)], strict=True)
         finally:
-            stage.kill()
+            ours.close()
+            stage.join()
     spread.rest()
     said = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
     return [
@@ -92,9 +93,11 @@ def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int,
         if calls and (whole or alone < _running((began, time.time()), stops)):
             since = time.time()
             processes = _suspended(pid)
-            alone += timed(lambda: engine.generate(calls.popleft()))
-            for process in processes:
-                process.resume()
+            try:
+                alone += timed(lambda: engine.generate(calls.popleft()))
+            finally:
+                for process in processes:
+                    process.resume()
             stops.append((since, time.time()))
         elif stage.poll(1):
             match stage.recv():
@@ -122,7 +125,10 @@ def _running(span: Span, stops: Sequence[Span]) -> float:
 
 
 def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
-    """The process of the stage: runs it as often as it is asked to, and tells what it asks its engine and when gates check."""
+    """The process of the stage: runs it as often as it is asked to, and tells what it asks its engine and when gates check.
+
+    It ends by itself, and Prefect's server with it.
+    """
     from flows import cli, prefect_settings
 
     prefect_settings.prefect_for(debug=False)
@@ -148,7 +154,10 @@ def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
 
     SpreadEngine.generate, gate.check = asked, checked  # type: ignore[method-assign]
     while True:
-        scenes, seed = told.recv()
+        try:
+            scenes, seed = told.recv()
+        except EOFError:
+            return
         run = f"{model}-{scenes}-{seed}"
         chosen = ["--model", model, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed), *more]
         cli.main(["simulate", "--store", folder, *chosen])
