@@ -26,8 +26,9 @@ from matrix_core.models import resolve
 from matrix_core.request import Completion, Request
 
 TURNS = 3
-SCENES, FEW = 1280, 4
-"""Of the embedded model as many as `make align` plays; of SmolLM2, which takes a hundred times as long for each, few."""
+SCENES, FEW = (640, 1280), 4
+"""Of the embedded model as many as `make align` plays, which are one shard, and two such shards, which are played side by side; of
+SmolLM2, which takes a hundred times as long for each, few."""
 
 Span = tuple[float, float]
 """From when to when, in seconds of `time.time`."""
@@ -35,7 +36,7 @@ Span = tuple[float, float]
 
 def main() -> list[dict[str, Any]]:
     """`simulate` on the embedded model, and on SmolLM2 where it is; beside the very calls that it makes, to the same engine."""
-    rows = _rows("pocket", SCENES, 128)
+    rows = [row for scenes in SCENES for row in _rows("pocket", scenes, 128)]
     try:
         resolve("smollm2")
     except UserError as error:
@@ -63,7 +64,7 @@ def _rows(model: str, scenes: int, first: int, *more: str) -> list[dict[str, Any
     said = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
     return [
         ratios.row(
-            f"time of the whole stage, to the bare engine's: {model}",
+            f"time of the whole stage, to the bare engine's: {model}, {scenes} scenes",
             [whole / engine for whole, engine in zip(wholes, engines, strict=True)],
             1.05,
             said,
@@ -71,7 +72,7 @@ def _rows(model: str, scenes: int, first: int, *more: str) -> list[dict[str, Any
             at_least=False,
         ),
         ratios.row(
-            f"share of the gates in the time of the stage: {model}",
+            f"share of the gates in the time of the stage: {model}, {scenes} scenes",
             [checks / whole for checks, whole in zip(gates, wholes, strict=True)],
             0.03,
             f"{ratios.seconds(gates)}: all gates",
