@@ -142,7 +142,7 @@ class ScriptedEngine(SpreadEngine):
     """Stands in for the embedded model's engine. Tokens are counted as a quarter of the characters."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+        super().__init__(*given, **named | {"processes": 1})  # others would come up, and take memory, for nothing
         self.fingerprint = "stub: right answers at once"
 
     def generate(

@@ -1,15 +1,15 @@
-"""Prefect's settings for runs from the command line: quiet, no telemetry."""
+"""Prefect's settings for runs from the command line and for servers that we start: quiet, cheap, no telemetry."""
 
 import os
 
 _ALWAYS = {"GX_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-TOGETHER = {
+RECORDED_TOGETHER = {
     f"PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_{name}": value
     for name, value in {"BATCH_SIZE": "100", "READ_BATCH_SIZE": "100", "FLUSH_INTERVAL": "1"}.items()
 }
-"""A server of ours writes down once a second what has happened to tasks: a transaction for each event costs thrice as much."""
+"""A server of ours records once a second what has happened to tasks: a transaction for each state costs it about thrice as much."""
 
-_BY_ITSELF = TOGETHER | {
+_BY_ITSELF = RECORDED_TOGETHER | {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     # Its own 20 s are too few for a machine that is busy.

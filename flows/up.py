@@ -20,7 +20,7 @@ from rich.console import Console
 
 import flows
 from flows import lost_runs
-from flows.prefect_settings import TOGETHER
+from flows.prefect_settings import RECORDED_TOGETHER
 from matrix_core.errors import RunError, UserError
 
 POOL, QUEUE = "matrix", "model"
@@ -118,8 +118,8 @@ def _server(started: ExitStack, port: int, console: Console, stop: threading.Eve
     """(API URL, process) of a server that answers."""
     api = f"http://{_HOST}:{port}/api"
     command = ["server", "start", "--host", _HOST, "--port", str(port)]
-    together = {name: os.environ.get(name, value) for name, value in TOGETHER.items()}
-    child = started.enter_context(_child(command, PREFECT_SERVER_UI_API_URL=api, **together))
+    settings = {name: os.environ.get(name, value) for name, value in RECORDED_TOGETHER.items()}
+    child = started.enter_context(_child(command, PREFECT_SERVER_UI_API_URL=api, **settings))
     until = time.monotonic() + _STARTS
     with console.status("start the Prefect server (about ten seconds)"):
         while not stop.wait(0.25):

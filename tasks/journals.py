@@ -18,9 +18,10 @@ from matrix_core.user_cache import user_cache
 from tasks.engines import Model, engine
 from tasks.store import open_store
 
-SHARDS_AT_ONCE = {"servers": 4, "local": 2}
-"""How many shards are played at a time. Where servers answer, those that wait for their last answers leave room for others; a local
-model answers one while gates and store have the other."""
+SHARDS_AT_SERVERS = 4
+"""How many shards are played at a time where servers answer: those that wait for their last answers leave room for others."""
+SHARDS_IN_PROCESS = 2
+"""The same for a local model, which answers one while gates and store have the other."""
 
 
 def journal_file(store: str) -> Path:
@@ -46,7 +47,7 @@ def done(store: str, work: str) -> None:
 
 def at_once(model: Model) -> int:
     """How many shards to play at a time."""
-    return SHARDS_AT_ONCE["servers" if model.endpoints else "local"]
+    return SHARDS_AT_SERVERS if model.endpoints else SHARDS_IN_PROCESS
 
 
 @cache

@@ -1,6 +1,6 @@
 """The scenes of a shard between two waves, with what is worked out of each once for as long as it stays as it is.
 
-In most waves few scenes of a shard take part.
+In many waves only a part of a shard's scenes takes part.
 """
 
 import threading

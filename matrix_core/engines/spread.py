@@ -120,7 +120,7 @@ class SpreadEngine:
         self._start_for(requests)
         if not any(helper.is_up() for helper in _helpers):
             return []
-        up = [helper for helper in _helpers if helper.is_up(wait=None)]  # they were started together
+        up = [helper for helper in _helpers if helper.is_up(wait=60)]  # they were started together
         return sorted(up, key=lambda helper: helper.asked)[: max(requests // SHARE, 1)]
 
     def _start_for(self, requests: int) -> None:
@@ -141,10 +141,10 @@ class _Helper:
         self._gone = False
         self._turn = threading.Lock()
         self.asked = 0
-        """what it was asked and has not answered yet, in calls"""
+        """calls that it has not answered yet"""
 
-    def is_up(self, wait: float | None = 0) -> bool:
-        """Whether it can be asked by now, or in so many seconds; None waits until that is known."""
+    def is_up(self, wait: float = 0) -> bool:
+        """Whether it can be asked, by now or within so many seconds."""
         if not self._begun and select.select([self._out], [], [], wait)[0]:
             self._begun = True
             self._said()
