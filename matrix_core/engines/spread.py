@@ -9,13 +9,13 @@ from the next one's. Answers are the same wherever they are made: no row depends
 import atexit
 import logging
 import pickle
-import select
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from multiprocessing.connection import wait as ready
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ class _Helper:
 
     def is_up(self, wait: float = 0) -> bool:
         """Whether it can be asked, by now or within so many seconds."""
-        if not self._begun and select.select([self._out], [], [], wait)[0]:
+        if not self._begun and ready([self._out], wait):  # not select's own, which takes no more than 1,024 open files
             self._begun = True
             self._said()
         return self._begun and not self._gone

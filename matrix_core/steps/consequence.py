@@ -50,10 +50,10 @@ SHOTS = [
 
 def ask(scene: Scene, settings: Settings) -> list[Request]:
     """One request for each event that waits."""
-    out = []
+    out, bound = [], schema(scene)
     for i in pending(scene):
         system, user = pocket(scene, scene.events[i]) if settings.style == "pocket" else (SYSTEM, full(scene, i))
-        out.append(request(scene, settings, "consequence", user, system=system, shots=SHOTS, schema=schema(scene), salt=str(i)))
+        out.append(request(scene, settings, "consequence", user, system=system, shots=SHOTS, schema=bound, salt=str(i)))
     return out
 
 

@@ -1,9 +1,12 @@
 """The in-process engine in several processes, real ones, on the embedded model."""
 
 import os
+import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
@@ -65,6 +68,23 @@ def test_each_process_answers_its_share_and_the_answers_are_the_same(engine, alo
     assert [sum(numbers) for numbers in zip(*counted, strict=True)] == [len(alone), sum(c.completion_tokens for c in alone)]
     assert len(before) == 2
     assert all(worked(helper) > used for helper, used in before.items())
+
+
+def test_a_process_with_many_open_files_has_helpers_too():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= before[1] < 4096:
+        pytest.skip(f"no process may have more than {before[1]} files open here")
+    if 0 <= before[0] < 4096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, before[1]))
+    try:
+        with ExitStack() as opened:
+            for _ in range(1024):
+                opened.enter_context(Path(os.devnull).open("rb"))
+            SpreadEngine(POCKET, processes=2).count_tokens(REQUESTS)
+            assert all(helper.is_up(wait=120) for helper in spread._helpers)
+    finally:
+        spread.rest()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_few_requests_are_answered_by_one_of_the_processes_that_are_up(engine, alone):
