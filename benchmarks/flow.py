@@ -130,12 +130,13 @@ def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
 
     It ends by itself, and Prefect's server with it.
     """
-    from flows import cli, prefect_settings
+    from flows import cli
+    from flows.prefect_settings import prefect_for
 
-    prefect_settings.prefect_for(debug=False)
+    with prefect_for(debug=False):  # before anything imports Prefect
+        from validations import gate
     from tasks.runs import Simulated, recall
     from tasks.store import open_store
-    from validations import gate
 
     answer, check, telling = SpreadEngine.generate, gate.check, threading.Lock()
 

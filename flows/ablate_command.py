@@ -42,10 +42,10 @@ def ablate(
     read = read_plan(plan)
     for arm in read.played.values():
         read.options(arm, read.seeds[0], store).check()
-    prefect_for(debug)
-    with loading():
-        from flows import ablate as flow
-    uri = flow.ablate(read, store, plan)
+    with prefect_for(debug):
+        with loading():
+            from flows import ablate as flow
+        uri = flow.ablate(read, store, plan)
     told = found(open_store(store, writable=False), uri.rpartition("/")[2])
     print_told(told, json_, sys.stderr)
     print(uri)

@@ -109,19 +109,20 @@ def _without_none(given: dict[str, Any]) -> dict[str, Any]:
 
 def _perform(stage: str, options: RunOptions, json: bool, debug: bool) -> None:
     """Run the flow of this name and print what it left."""
-    _flow(stage, debug)(options)
+    _run(stage, options, debug)
     _tell(options, json)
 
 
-def _flow(stage: str, debug: bool) -> Any:
-    """The flow of this name, imported now."""
+def _run(stage: str, options: RunOptions, debug: bool) -> None:
+    """Run the flow of this name, imported now."""
     from importlib import import_module
 
     from flows.prefect_settings import prefect_for
 
-    prefect_for(debug)
-    with loading():
-        return getattr(import_module(f"flows.{stage}"), stage)
+    with prefect_for(debug):
+        with loading():
+            flow = getattr(import_module(f"flows.{stage}"), stage)
+        flow(options)
 
 
 app.command("run", help="The whole path: simulate, fine-tune, evaluate, report.")(_starting("align"))
@@ -158,7 +159,7 @@ def _evaluate_command(
     if benchmark is None:
         _perform("evaluate", options, json, debug)
         return
-    _flow("evaluate", debug)(options)
+    _run("evaluate", options, debug)
     _perform("report", options, json, debug)
 
 

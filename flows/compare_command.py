@@ -38,11 +38,11 @@ def compare(
     from flows.prefect_settings import prefect_for
     from matrix_core.loading import loading
 
-    prefect_for(debug)
-    with loading():
-        from flows.compare import compare as run
-    options.check()
-    uri = run(options, arms)
+    with prefect_for(debug):
+        with loading():
+            from flows.compare import compare as run
+        options.check()
+        uri = run(options, arms)
     from tasks.store import open_store
 
     store_uri, _, name = uri.rpartition("/runs/")

@@ -1,6 +1,10 @@
 """Prefect's settings for runs from the command line and for servers that we start: quiet, cheap, no telemetry."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from matrix_core.loading import loading
 
 _ALWAYS = {"GX_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 RECORDED_TOGETHER = {
@@ -17,8 +21,9 @@ _BY_ITSELF = RECORDED_TOGETHER | {
 }
 
 
-def prefect_for(debug: bool) -> None:
-    """Set the environment up, before Prefect is imported. What the user has set there stays as it is.
+@contextmanager
+def prefect_for(debug: bool) -> Iterator[None]:
+    """Import and call flows within. What the user has set in the environment stays as it is.
 
     Without `PREFECT_API_URL` Prefect serves itself for the time of the run; with it, runs report there.
     """
@@ -26,6 +31,12 @@ def prefect_for(debug: bool) -> None:
     if "PREFECT_API_URL" not in os.environ:
         for name, value in (_BY_ITSELF | {"PREFECT_LOGGING_LEVEL": "WARNING" if debug else "CRITICAL"}).items():
             os.environ.setdefault(name, value)
+    with loading():
+        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    # Nobody listens for signs of life, and each flow would wait for its next one, up to a second. The environment can't say none.
+    unheard = not PREFECT_API_URL.value() and PREFECT_FLOWS_HEARTBEAT_FREQUENCY.name not in os.environ
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if unheard else {}):
+        yield
 
 
 def no_telemetry() -> None:

@@ -174,9 +174,9 @@ def test_killed_in_the_middle_and_retried_alone_nothing_is_played_twice(before, 
 
 def opened(page: Any, service: Service, run: str, key: str) -> None:
     """Find an artifact among those of a run, and read it."""
-    page.goto(f"{service.url}/runs/flow-run/{run}")
     listed = page.get_by_text(key, exact=True).first
     for limit in (10_000, 60_000):  # again if nothing comes of it, as a person does
+        page.goto(f"{service.url}/runs/flow-run/{run}")
         page.get_by_text("Artifacts", exact=True).first.click()
         with suppress(NothingCame):
             listed.wait_for(timeout=limit)

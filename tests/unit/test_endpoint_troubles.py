@@ -1,5 +1,6 @@
 """The endpoint engine against real servers that fail in every way that servers do: each prompt gets its own answer."""
 
+import gc
 import random
 import threading
 import time
@@ -35,6 +36,7 @@ def start() -> Iterator[Start]:
     yield begin
     for server in started:
         server.stop()
+    gc.collect()  # engines of finished tests, which hold their connections until then: hundreds of open files
 
 
 def asks(*names: object) -> list[Request]:
