@@ -79,8 +79,10 @@ def _work(server: "subprocess.Popen[bytes] | None", stop: threading.Event) -> No
     """Run a worker until it ends or everything has to. RunError if the server ended, or if the worker doesn't come up."""
     began = time.monotonic()
     name = f"matrix-{socket.gethostname()}-{os.getpid()}"
-    beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(lost_runs.BEAT)}
-    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **beat) as worker:
+    # Prefect's own 10 seconds between two looks for work are meant for a server that many workers ask.
+    how = {"PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")} if server else {}
+    how["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(lost_runs.BEAT)
+    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **how) as worker:
         while not stop.wait(0.5):
             if server is not None and server.poll() is not None:
                 raise RunError(f"the Prefect server ended by itself (exit {server.returncode}); see {_log('server')}")
