@@ -133,10 +133,10 @@ def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
     from flows import cli
     from flows.prefect_settings import prefect_for
 
-    with prefect_for(debug=False):  # before anything imports Prefect
+    with prefect_for(debug=False):  # set before anything imports Prefect
+        from tasks.runs import Simulated, recall
+        from tasks.store import open_store
         from validations import gate
-    from tasks.runs import Simulated, recall
-    from tasks.store import open_store
 
     answer, check, telling = SpreadEngine.generate, gate.check, threading.Lock()
 

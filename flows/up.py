@@ -80,9 +80,9 @@ def _work(server: "subprocess.Popen[bytes] | None", stop: threading.Event) -> No
     began = time.monotonic()
     name = f"matrix-{socket.gethostname()}-{os.getpid()}"
     # Prefect's own 10 seconds between two looks for work are meant for a server that many workers ask.
-    how = {"PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")} if server else {}
-    how["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(lost_runs.BEAT)
-    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **how) as worker:
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")} if server else {}
+    settings["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(lost_runs.BEAT)
+    with _child(["worker", "start", "--pool", POOL, "--type", "process", "--name", name], **settings) as worker:
         while not stop.wait(0.5):
             if server is not None and server.poll() is not None:
                 raise RunError(f"the Prefect server ended by itself (exit {server.returncode}); see {_log('server')}")

@@ -64,7 +64,7 @@ def test_many_writers_of_the_same_bytes(store):
         refs = set(pool.map(lambda _: store.put(data, ".bin"), range(32)))
     assert len(refs) == 1
     assert store.get(refs.pop()) == data
-    assert len({entry.key for entry in store.backend.list("objects/")}) == 1
+    assert len(list(store.backend.list("objects/"))) == 1
 
 
 def test_more_keys_than_a_page_has_are_listed_and_deleted(store):
