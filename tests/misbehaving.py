@@ -47,6 +47,8 @@ class EchoServer:
         self.done: Counter[str] = Counter()
         self.arrivals: list[float] = []
         self.in_flight = 0
+        self.connections = 0
+        """so far"""
         self.changed = threading.Condition()
         server = self
 
@@ -126,6 +128,10 @@ class EchoServer:
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 256
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                server.connections += 1
+                super().process_request(request, client_address)
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that has given up

@@ -70,7 +70,7 @@ class EndpointEngine:
         self._model = model
         self._policy = policy or Policy()
         self._pool = Pool([Server(url, self._policy) for url in urls], self._policy)
-        self._clients = {server: wire.client_for(server.url, key, self._policy) for server in self._pool.servers}
+        self._clients = {server: wire.Client(server.url, key, self._policy) for server in self._pool.servers}
         self._in_words: set[Server] = set()
         self._waiting: deque[_Job] = deque()
         self._batches: set[_Batch] = set()

@@ -10,6 +10,7 @@ import email.utils
 import json
 import math
 import time
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import httpx2
@@ -21,6 +22,8 @@ from matrix_core.errors import UserError
 from matrix_core.request import Request
 
 CHECK_SECONDS = 20.0
+POOL = 32
+"""Connections in one pool."""
 CONGESTED = ("429", "5xx", "timeout")
 """The troubles that asking less at a time may mend. The others are "connection", "bad body" and "empty"."""
 
@@ -68,22 +71,47 @@ class _Reply(BaseModel):
     usage: _Usage | None = None
 
 
-class Client(NamedTuple):
-    """One server's client, and the HTTP client that it sends through. Neither repeats anything or limits connections."""
+class Client:
+    """One server's clients. They leave repeating, and the number of connections, to their caller.
 
-    api: AsyncOpenAI
+    A pool of connections looks through all of them for each request, so there are several small ones.
+    """
+
+    def __init__(self, url: str, key: str, policy: Policy) -> None:
+        self._policy = policy
+        self._tls = httpx2.create_ssl_context()
+        self.api = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=DefaultAsyncHttpxClient(verify=self._tls))
+        told = {**self.api.default_headers, **self.api.auth_headers}.items()
+        # Those that are not set are no texts; x-stainless-* tell of this machine, and would cost time with every request.
+        self._headers = {name: said for name, said in told if isinstance(said, str) and not name.lower().startswith("x-stainless")}
+        self._completions = httpx2.URL(f"{url.rstrip('/')}/chat/completions")
+        self._pools: list[_Pool] = []
+
+    async def complete(self, body: dict[str, Any]) -> httpx2.Response:
+        """Send the body of a chat completion, and receive the reply. Raises httpx2.RequestError."""
+        pool = next((pool for pool in self._pools if pool.open < POOL), None)
+        if pool is None:
+            pool = self._one_more()
+        pool.open += 1
+        try:
+            return await pool.http.post(self._completions, json=body)
+        finally:
+            pool.open -= 1
+
+    def _one_more(self) -> "_Pool":
+        timeout = httpx2.Timeout(self._policy.read, connect=self._policy.connect, pool=None)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=POOL)
+        http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits, headers=self._headers, verify=self._tls)
+        self._pools.append(_Pool(http))
+        return self._pools[-1]
+
+
+@dataclass
+class _Pool:
+    """An HTTP client with its connections, and how many requests it has open."""
+
     http: httpx2.AsyncClient
-
-
-def client_for(url: str, key: str, policy: Policy) -> Client:
-    """A client that leaves repeating and the number of connections to its caller."""
-    timeout = httpx2.Timeout(policy.read, connect=policy.connect, pool=None)
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=policy.most)
-    http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits, base_url=url)
-    api = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=http)
-    # Those that are not set are no texts.
-    http.headers.update({name: said for name, said in {**api.default_headers, **api.auth_headers}.items() if isinstance(said, str)})
-    return Client(api, http)
+    open: int = 0
 
 
 async def check(client: Client, model: str) -> None:
@@ -113,7 +141,7 @@ async def call(client: Client, model: str, request: Request, seconds: float, **e
     } | ({"stop": list(request.stop)} if request.stop else {})
     try:
         async with asyncio.timeout(seconds):
-            reply = await client.http.post("chat/completions", json=body | extra)
+            reply = await client.complete(body | extra)
     except TimeoutError:
         raise TransportError("timeout", f"no answer within {seconds:g} s") from None
     except httpx2.RequestError as error:

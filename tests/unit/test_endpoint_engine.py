@@ -84,7 +84,8 @@ def stand_in() -> Iterator[Callable[[Callable[[dict[str, Any]], Reply]], tuple[s
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                bodies.append({**body, "authorization": self.headers["Authorization"]})
+                about_us = [name for name in self.headers if name.lower().startswith("x-")]
+                bodies.append({**body, "authorization": self.headers["Authorization"], "about us": about_us})
                 status, content = answer(body)
                 if status == 200:
                     message = {"role": "assistant", "content": content}
@@ -133,6 +134,7 @@ def test_what_a_request_says_reaches_the_server(stand_in: Any, monkeypatch: pyte
             "stop": ["\n"],
             "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}},
             "authorization": "Bearer secret",
+            "about us": [],
         }
     ]
 

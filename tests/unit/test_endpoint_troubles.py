@@ -13,6 +13,7 @@ import pytest
 from matrix_core.engines.budget import Budget, Meter
 from matrix_core.engines.endpoint import EndpointEngine
 from matrix_core.engines.servers import Policy
+from matrix_core.engines.wire import POOL
 from matrix_core.errors import BudgetError, RunError
 from matrix_core.request import Completion, Message, Request
 from tests.misbehaving import TROUBLE, EchoServer
@@ -139,6 +140,23 @@ def test_equal_servers_get_equal_shares(start: Start) -> None:
     engine = EndpointEngine([server.url for server in servers], "m", Policy(start=6, most=6))
     engine.generate(asks(*range(8)))
     assert [len(server.arrivals) for server in servers] == [4, 4]
+
+
+def test_a_server_is_asked_as_much_at_a_time_as_it_may_be_over_no_more_connections_than_that(start: Start) -> None:
+    """Each keeps the first of its requests until all places are taken."""
+    places = 2 * POOL + 3
+    meet = threading.Barrier(places, timeout=30)
+
+    def keep(number: int, prompt: str) -> str:
+        if number < places:
+            meet.wait()
+        return "good"
+
+    server = start(keep)
+    engine = EndpointEngine([server.url], "m", Policy(start=places, most=places))
+    for _ in range(3):
+        assert [a.text for a in engine.generate(asks(*range(places)))] == echoes(*range(places))
+    assert server.connections == places
 
 
 def test_a_dead_server_is_taken_out_and_taken_back_when_it_lives(start: Start) -> None:
