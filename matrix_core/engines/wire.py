@@ -1,8 +1,8 @@
 """One HTTP call to an OpenAI-compatible server: a request becomes a body, a reply an answer or an error.
 
 The `openai` client looks after addresses, keys and headers; what is asked thousands of times goes straight through HTTP clients of
-its kind, since what it would add costs a fifth of the throughput. The reply is read by a strict model of our own: the client's takes
-anything. What may pass is a TransportError, what won't a RefusedError.
+its kind, since what it would add costs a fifth of the throughput. The reply is read by a strict model of our own: the client's
+takes anything. What may pass is a TransportError, what won't a RefusedError.
 """
 
 import asyncio
