@@ -1,7 +1,7 @@
 """One HTTP call to an OpenAI-compatible server: a request becomes a body, a reply an answer or an error.
 
 The `openai` client looks after addresses, keys and headers; what is asked thousands of times goes straight through HTTP clients of
-its kind, since what it would add costs a fifth of the throughput. The reply is read by a strict model of our own: the client's
+its kind, since what it would add costs up to half of the throughput. The reply is read by a strict model of our own: the client's
 takes anything. What may pass is a TransportError, what won't a RefusedError.
 """
 
@@ -22,7 +22,7 @@ from matrix_core.errors import UserError
 from matrix_core.request import Request
 
 CHECK_SECONDS = 20.0
-POOL = 32
+POOL_SIZE = 32
 """Connections in one pool."""
 CONGESTED = ("429", "5xx", "timeout")
 """The troubles that asking less at a time may mend. The others are "connection", "bad body" and "empty"."""
@@ -89,18 +89,18 @@ class Client:
 
     async def complete(self, body: dict[str, Any]) -> httpx2.Response:
         """Send the body of a chat completion, and receive the reply. Raises httpx2.RequestError."""
-        pool = next((pool for pool in self._pools if pool.open < POOL), None)
+        pool = next((pool for pool in self._pools if pool.open < POOL_SIZE), None)
         if pool is None:
-            pool = self._one_more()
+            pool = self._new_pool()
         pool.open += 1
         try:
             return await pool.http.post(self._completions, json=body)
         finally:
             pool.open -= 1
 
-    def _one_more(self) -> "_Pool":
+    def _new_pool(self) -> "_Pool":
         timeout = httpx2.Timeout(self._policy.read, connect=self._policy.connect, pool=None)
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=POOL)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE)
         http = DefaultAsyncHttpxClient(timeout=timeout, limits=limits, headers=self._headers, verify=self._tls)
         self._pools.append(_Pool(http))
         return self._pools[-1]

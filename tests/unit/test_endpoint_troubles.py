@@ -13,7 +13,7 @@ import pytest
 from matrix_core.engines.budget import Budget, Meter
 from matrix_core.engines.endpoint import EndpointEngine
 from matrix_core.engines.servers import Policy
-from matrix_core.engines.wire import POOL
+from matrix_core.engines.wire import POOL_SIZE
 from matrix_core.errors import BudgetError, RunError
 from matrix_core.request import Completion, Message, Request
 from tests.misbehaving import TROUBLE, EchoServer
@@ -144,7 +144,7 @@ def test_equal_servers_get_equal_shares(start: Start) -> None:
 
 def test_a_server_is_asked_as_much_at_a_time_as_it_may_be_over_no_more_connections_than_that(start: Start) -> None:
     """Each keeps the first of its requests until all places are taken."""
-    places = 2 * POOL + 3
+    places = 2 * POOL_SIZE + 3
     meet = threading.Barrier(places, timeout=30)
 
     def keep(number: int, prompt: str) -> str:
