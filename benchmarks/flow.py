@@ -1,10 +1,15 @@
 """What everything around the model costs: the whole stage against the bare engine fed the same requests, and the gates' share.
 
+Many requests of the embedded model's scenes are the same, word for word, and are asked once. So there are two measures: the engine
+is fed all requests that the steps make, or only those of them that reach it in the stage, which leaves to the stage's side the cost
+of finding that out, and of giving each scene its answer.
+
 The stage does one shard's gates while the model answers another, so it can't be timed wave by wave. It runs in a process of its
 own, which is stopped while the bare engine answers, in this one, what the stage has asked by then. So both run in turns of a few
 seconds, each with the whole machine, and a machine that gets slower slows both.
 """
 
+import statistics
 import tempfile
 import threading
 import time
@@ -13,13 +18,15 @@ from collections.abc import Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
 from benchmarks import ratios
 from benchmarks.engine import timed
 from matrix_core.engines import spread
+from matrix_core.engines.base import Engine
+from matrix_core.engines.journal import JournalEngine
 from matrix_core.engines.spread import SpreadEngine
 from matrix_core.errors import UserError
 from matrix_core.models import resolve
@@ -30,13 +37,17 @@ SCENES, FEW = (640, 1280), 4
 """Of the embedded model as many as `make align` plays, which are one shard, and two such shards, which are played side by side; of
 SmolLM2, which takes a hundred times as long for each, few."""
 
+Fed = Literal["all requests of the steps", "the calls that reach it"]
 Span = tuple[float, float]
 """From when to when, in seconds of `time.time`."""
 
 
 def main() -> list[dict[str, Any]]:
-    """`simulate` on the embedded model, and on SmolLM2 where it is; beside the very calls that it makes, to the same engine."""
-    rows = [row for scenes in SCENES for row in _rows("pocket", scenes, 128)]
+    """`simulate` on the embedded model, and on SmolLM2 where it is; beside what it asks, asked once more of the same engine."""
+    rows: list[dict[str, Any]] = []
+    every: Fed = "all requests of the steps"
+    for scenes in SCENES:
+        rows += [_stage_row("pocket", scenes, every, _turns("pocket", scenes, 128, every)), *_rows("pocket", scenes, 128)]
     try:
         resolve("smollm2")
     except UserError as error:
@@ -46,55 +57,75 @@ def main() -> list[dict[str, Any]]:
 
 
 def _rows(model: str, scenes: int, first: int, *more: str) -> list[dict[str, Any]]:
-    """The rows of a model. What comes `first`, that many scenes, isn't counted: both sides import, load, and start processes."""
-    engine, spawn = SpreadEngine(resolve(model)), get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    with tempfile.TemporaryDirectory() as folder:
-        stage = spawn.Process(target=_stage, args=(theirs, folder, model, *more))
-        stage.start()
-        theirs.close()
-        try:
-            _turn(stage.pid, ours, engine, first, TURNS)
-            assert all(helper.is_up(wait=60) for helper in spread._helpers)
-            wholes, engines, gates = zip(*[_turn(stage.pid, ours, engine, scenes, turn) for turn in range(TURNS)], strict=True)
-        finally:
-            ours.close()
-            stage.join()
-    spread.rest()
-    said = f"{ratios.seconds(wholes)}: simulate, {scenes} scenes of {model}, other ones each turn"
+    """The stage beside the engine with the calls that reach it, and the gates."""
+    turns = _turns(model, scenes, first, "the calls that reach it", *more)
+    wholes, gates = [turn.whole for turn in turns], [turn.gates for turn in turns]
     return [
-        ratios.row(
-            f"time of the whole stage, to the bare engine's: {model}, {scenes} scenes",
-            [whole / engine for whole, engine in zip(wholes, engines, strict=True)],
-            1.05,
-            said,
-            f"{ratios.seconds(engines)}: the same calls once more to the engine alone, one by one, in turns with the stage",
-            at_least=False,
-        ),
+        _stage_row(model, scenes, "the calls that reach it", turns),
         ratios.row(
             f"share of the gates in the time of the stage: {model}, {scenes} scenes",
             [checks / whole for checks, whole in zip(gates, wholes, strict=True)],
             0.03,
             f"{ratios.seconds(gates)}: all gates",
-            said,
+            f"{ratios.seconds(wholes)}: simulate",
             at_least=False,
         ),
     ]
 
 
-def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int, seed: int) -> tuple[float, float, float]:
-    """Seconds of the stage, of the bare engine with the same calls, and of the gates, in one run of the stage."""
+class Turn(NamedTuple):
+    """Seconds of the stage, of the bare engine and of the gates, and how many requests the engine was fed."""
+
+    whole: float
+    engine: float
+    gates: float
+    requests: int
+
+
+def _stage_row(model: str, scenes: int, fed: Fed, turns: Sequence[Turn]) -> dict[str, Any]:
+    requests = statistics.median(turn.requests for turn in turns)
+    return ratios.row(
+        f"time of the whole stage, to the bare engine's with {fed}: {model}, {scenes} scenes",
+        [turn.whole / turn.engine for turn in turns],
+        1.05,
+        f"{ratios.seconds([turn.whole for turn in turns])}: simulate, {scenes} scenes of {model}, other ones each turn",
+        f"{ratios.seconds([turn.engine for turn in turns])}: {requests:,.0f} requests to the engine alone, wave by wave",
+        at_least=False,
+    )
+
+
+def _turns(model: str, scenes: int, first: int, fed: Fed, *more: str) -> list[Turn]:
+    """What comes `first`, that many scenes, isn't counted: both sides import, load, and start processes."""
+    engine, spawn = SpreadEngine(resolve(model)), get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    with tempfile.TemporaryDirectory() as folder:
+        stage = spawn.Process(target=_stage, args=(theirs, folder, model, fed, *more))
+        stage.start()
+        theirs.close()
+        try:
+            _turn(stage.pid, ours, engine, first, TURNS)
+            assert all(helper.is_up(wait=60) for helper in spread._helpers)
+            return [_turn(stage.pid, ours, engine, scenes, turn) for turn in range(TURNS)]
+        finally:
+            ours.close()
+            stage.join()
+            spread.rest()
+
+
+def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int, seed: int) -> Turn:
+    """One run of the stage, in turns with the bare engine."""
     stage.send((scenes, seed))
     calls: deque[Sequence[Request]] = deque()
     stops: list[Span] = []
     checks: list[Span] = []
     whole: Span | None = None
-    began, alone = time.time(), 0.0
+    began, alone, requests = time.time(), 0.0, 0
     while whole is None or calls:
         if calls and (whole or alone < _running((began, time.time()), stops)):
             since = time.time()
             processes = _suspended(pid)
             try:
+                requests += len(calls[0])
                 alone += timed(lambda: engine.generate(calls.popleft()))
             finally:
                 for process in processes:
@@ -102,13 +133,13 @@ def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int,
             stops.append((since, time.time()))
         elif stage.poll(1):
             match stage.recv():
-                case "asked", requests:
-                    calls.append(requests)
+                case "asked", these:
+                    calls.append(these)
                 case "checked", span:
                     checks.append(span)
                 case "over", span:
                     whole = span
-    return _running(whole, stops), alone, sum(_running(check, stops) for check in checks)
+    return Turn(_running(whole, stops), alone, sum(_running(check, stops) for check in checks), requests)
 
 
 def _suspended(pid: int | None) -> list[psutil.Process]:
@@ -125,8 +156,8 @@ def _running(span: Span, stops: Sequence[Span]) -> float:
     return end - begin - sum(max(0.0, min(end, stop[1]) - max(begin, stop[0])) for stop in stops)
 
 
-def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
-    """The process of the stage: runs it as often as it is asked to, and tells what it asks its engine and when gates check.
+def _stage(told: Connection, folder: str, model: str, fed: Fed, *more: str) -> None:
+    """The process of the stage: runs it as often as it is asked to, and tells what to feed the bare engine, and when gates check.
 
     It ends by itself, and Prefect's server with it.
     """
@@ -138,15 +169,17 @@ def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
         from tasks.store import open_store
         from validations import gate
 
-    answer, check, telling = SpreadEngine.generate, gate.check, threading.Lock()
+    asks: Any = SpreadEngine if fed == "the calls that reach it" else JournalEngine
+    answer, check, telling = asks.generate, gate.check, threading.Lock()
 
     def tell(*what: Any) -> None:
         with telling:
             told.send(what)
 
-    def asked(self: SpreadEngine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
+    def asked(self: Engine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
         tell("asked", requests)
-        return answer(self, requests, *given, **named)
+        answers: list[Completion] = answer(self, requests, *given, **named)
+        return answers
 
     def checked(*given: Any, **named: Any) -> gate.GateResult:
         began = time.time()
@@ -154,7 +187,7 @@ def _stage(told: Connection, folder: str, model: str, *more: str) -> None:
         tell("checked", (began, time.time()))
         return result
 
-    SpreadEngine.generate, gate.check = asked, checked  # type: ignore[method-assign]
+    asks.generate, gate.check = asked, checked
     while True:
         try:
             scenes, seed = told.recv()
