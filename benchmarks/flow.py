@@ -6,7 +6,8 @@ of finding that out, and of giving each scene its answer.
 
 The stage does one shard's gates while the model answers another, so it can't be timed wave by wave. It runs in a process of its
 own, which is stopped while the bare engine answers, in this one, what the stage has asked by then. So both run in turns of a few
-seconds, each with the whole machine, and a machine that gets slower slows both.
+seconds, each with the whole machine, and a machine that gets slower slows both. What the stage asks must be told across; meanwhile
+its other processes stand still, and the time is nobody's.
 """
 
 import statistics
@@ -14,7 +15,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,9 +35,9 @@ from matrix_core.models import resolve
 from matrix_core.request import Completion, Request
 
 TURNS = 3
-SCENES, FEW = (640, 1280), 4
-"""Of the embedded model as many as `make align` plays, which are one shard, and two such shards, which are played side by side; of
-SmolLM2, which takes a hundred times as long for each, few."""
+SCENES, FEW = (320, 640, 1280), 4
+"""Of the embedded model as many as `make align` plays, which are one shard, half as many, and two such shards, played side by side;
+of SmolLM2, which takes a hundred times as long for each, few."""
 
 Fed = Literal["all requests of the steps", "the calls that reach it"]
 Span = tuple[float, float]
@@ -123,18 +125,18 @@ def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int,
     while whole is None or calls:
         if calls and (whole or alone < _running((began, time.time()), stops)):
             since = time.time()
-            processes = _suspended(pid)
-            try:
+            with _stopped(_processes(pid)):
                 requests += len(calls[0])
                 alone += timed(lambda: engine.generate(calls.popleft()))
-            finally:
-                for process in processes:
-                    process.resume()
             stops.append((since, time.time()))
         elif stage.poll(1):
             match stage.recv():
-                case "asked", these:
-                    calls.append(these)
+                case "asking", since:
+                    with _stopped(_processes(pid)[1:]):
+                        stage.send("what")
+                        calls.append(stage.recv())
+                    stops.append((max(since, stops[-1][1] if stops else 0), time.time()))
+                    stage.send("go on")
                 case "checked", span:
                     checks.append(span)
                 case "over", span:
@@ -142,12 +144,20 @@ def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int,
     return Turn(_running(whole, stops), alone, sum(_running(check, stops) for check in checks), requests)
 
 
-def _suspended(pid: int | None) -> list[psutil.Process]:
-    """The stage's processes, stopped."""
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+def _processes(pid: int | None) -> list[psutil.Process]:
+    """The stage's: the one that runs it, then those that it has started."""
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+@contextmanager
+def _stopped(processes: Sequence[psutil.Process]) -> Iterator[None]:
     for process in processes:
         process.suspend()
-    return processes
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def _running(span: Span, stops: Sequence[Span]) -> float:
@@ -172,19 +182,20 @@ def _stage(told: Connection, folder: str, model: str, fed: Fed, *more: str) -> N
     asks: Any = SpreadEngine if fed == "the calls that reach it" else JournalEngine
     answer, check, telling = asks.generate, gate.check, threading.Lock()
 
-    def tell(*what: Any) -> None:
-        with telling:
-            told.send(what)
-
     def asked(self: Engine, requests: Sequence[Request], *given: Any, **named: Any) -> list[Completion]:
-        tell("asked", requests)
+        with telling:  # while the others stand still: thousands of requests take their time, which is not the stage's
+            told.send(("asking", time.time()))
+            told.recv()
+            told.send(requests)
+            told.recv()
         answers: list[Completion] = answer(self, requests, *given, **named)
         return answers
 
     def checked(*given: Any, **named: Any) -> gate.GateResult:
         began = time.time()
         result = check(*given, **named)
-        tell("checked", (began, time.time()))
+        with telling:
+            told.send(("checked", (began, time.time())))
         return result
 
     asks.generate, gate.check = asked, checked
@@ -197,4 +208,4 @@ def _stage(told: Connection, folder: str, model: str, fed: Fed, *more: str) -> N
         chosen = ["--model", model, "--scenes", str(scenes), "--run-id", run, "--seed", str(seed), *more]
         cli.main(["simulate", "--store", folder, *chosen])
         ended = Path(folder, "runs", run, "stages", "simulate.json").stat().st_mtime
-        tell("over", (ended - recall(open_store(folder), run, "simulate", Simulated).seconds, ended))
+        told.send(("over", (ended - recall(open_store(folder), run, "simulate", Simulated).seconds, ended)))
