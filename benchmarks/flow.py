@@ -7,7 +7,8 @@ of finding that out, and of giving each scene its answer.
 The stage does one shard's gates while the model answers another, so it can't be timed wave by wave. It runs in a process of its
 own, which is stopped while the bare engine answers, in this one, what the stage has asked by then. So both run in turns of a few
 seconds, each with the whole machine, and a machine that gets slower slows both. What the stage asks must be told across; meanwhile
-its other processes stand still, and the time is nobody's.
+its other processes stand still, and the time is nobody's. With two shards the other one's thread goes on for that while, which is
+in the stage's favour, by less than the telling takes.
 """
 
 import statistics
@@ -135,6 +136,7 @@ def _turn(pid: int | None, stage: Connection, engine: SpreadEngine, scenes: int,
                     with _stopped(_processes(pid)[1:]):
                         stage.send("what")
                         calls.append(stage.recv())
+                    # It may have been stopped between asking to tell and being heard.
                     stops.append((max(since, stops[-1][1] if stops else 0), time.time()))
                     stage.send("go on")
                 case "checked", span:
