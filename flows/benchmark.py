@@ -97,7 +97,7 @@ class Contest:
     def _call(self, step: str, model: Model, task: Any, *args: Any) -> Reference:
         refresh = self.options.refresh == step
         with metered(open_store(self.store.uri), self.options.run, engine(model), self.options.budget):
-            given, cached = call(task, self.store.uri, self.store.uri, *args, refresh=refresh, again=lost_some)
+            given, cached, _ = call(task, self.store.uri, self.store.uri, *args, refresh=refresh, again=lost_some)
         self.steps.append(Done(step, cached, given.why))
         asked = given.result or {}
         self.calls["cached_calls"] += asked.get("cached_calls", 0) + asked.get("calls", 0) * cached

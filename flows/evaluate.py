@@ -104,7 +104,8 @@ class Asker:
 
     def _ask(self, model: Model, questions: list[str]) -> Reference:
         with metered(open_store(self.store), self.options.run, engine(model), self.options.budget):
-            given, cached = call(answer, self.store, self.store, model, self.settings, questions, refresh=self.refresh == "answers")
+            refresh = self.refresh == "answers"
+            given, cached, _ = call(answer, self.store, self.store, model, self.settings, questions, refresh=refresh)
         self.note("answers", given, cached)
         reference: Reference = given.reference
         return reference
@@ -206,7 +207,7 @@ def _pairwise(asker: Asker, options: RunOptions, questions: list[str]) -> Evalua
     refresh = options.refresh == "verdicts"
     for name, judge in judges.items():
         with metered(open_store(options.store), options.run, engine(judge), options.budget):
-            given, cached = call(
+            given, cached, _ = call(
                 judge_answers, asker.store, asker.store, judge, questions, *kept, options.seed, refresh=refresh, again=lost_some
             )
         asker.note("verdicts", given, cached)
@@ -240,7 +241,7 @@ def _ability(asker: Asker) -> dict[str, dict[str, Any]]:
     from matrix_core import ability
 
     def measured(model: Model) -> ability.Measured:
-        given, cached = call(measure_ability, asker.store, asker.store, model, refresh=asker.refresh == "ability")
+        given, cached, _ = call(measure_ability, asker.store, asker.store, model, refresh=asker.refresh == "ability")
         asker.note("ability", given, cached)
         return load_measured(asker.store, given.reference)
 

@@ -8,7 +8,7 @@ from flows.options import RunOptions
 from flows.stages import showing_failed_gates
 from matrix_core.errors import RunError
 from matrix_core.scene import Instruction, Scene
-from tasks import exhibits, progress
+from tasks import exhibits, journals, progress
 from tasks.calling import call, side_by_side
 from tasks.engines import Model, engine
 from tasks.instructions import admit, divide
@@ -29,10 +29,11 @@ def simulate(options: RunOptions) -> None:
     began, store, inputs = time.time(), options.prepare(), options.inputs
     model = Model(name=options.model, endpoints=options.endpoint)
     play = Play(store=store.uri, model=model, settings=options.settings, refresh=options.refresh)
+    greedy = play.settings.temperature == 0  # what is asked again in a later wave gets the same answer
     to_play, held_out = divide(inputs.instructions, options.scenes, options.seed, play.settings.style)
     set_aside = [(row.text, row.reason) for row in inputs.rejected]
     asked = store.put(dump_instructions(to_play), PARQUET)
-    admitted, known = call(admit, store.uri, play, asked, set_aside, refresh=options.refresh == "instructions")
+    admitted, known, _ = call(admit, store.uri, play, asked, set_aside, refresh=options.refresh == "instructions")
     records: list[tuple[Record, bool]] = [(admitted.record, known)]
     finished: list[Shard] = []
     shards = shards_of(load_instructions(store.get(admitted.instructions)))
@@ -42,16 +43,19 @@ def simulate(options: RunOptions) -> None:
     ):
 
         def play_shard(index: int) -> tuple[list[tuple[Record, bool]], Shard]:
-            noted = []
+            noted, works = [], []
             shard = open_shard(play, index, [Scene(instruction=instruction) for instruction in shards[index]])
             while shard.due:
                 progress.step(0, f"simulate {index + 1}/{len(shards)}: {NAMES[shard.due]}")
                 refresh = options.refresh == shard.due
-                played, cached = call(STEP_TASKS[shard.due], store.uri, play, shard, refresh=refresh, again=lost_some)
+                step = STEP_TASKS[shard.due]
+                played, cached, work = call(step, store.uri, play, shard, refresh=refresh, again=lost_some, more_to_come=greedy)
                 note_spent()
                 noted.append((played.record, cached))
+                works.append(work)
                 progress.step(played.record.asked + played.record.reused)
                 shard = taken_over(play, played.shard)
+            journals.done(store.uri, *works)
             return noted, shard
 
         for noted, shard in side_by_side(play_shard, range(len(shards)), at_once(model)):

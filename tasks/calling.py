@@ -17,28 +17,40 @@ _R = TypeVar("_R")
 
 
 class Called(NamedTuple):
-    """What a task handed back."""
+    """What a task handed back, and the name of its work in the journal."""
 
     result: Any
     cached: bool
+    work: str
 
 
 def call(
-    task: Any, store: str, *args: Any, refresh: bool = False, again: Callable[[Any], bool] = lambda result: False, **more: Any
+    task: Any,
+    store: str,
+    *args: Any,
+    refresh: bool = False,
+    again: Callable[[Any], bool] = lambda result: False,
+    more_to_come: bool = False,
+    **more: Any,
 ) -> Called:
     """Call the task. Raises what it raised.
 
     With `refresh`, or where `again` says so of what the cache holds, it is done anew and the cache overwritten. What the task was
-    journalling meanwhile is forgotten once its result is kept.
+    journalling meanwhile is forgotten once its result is kept; where `more_to_come`, which may ask the same, the caller is to say
+    when (`journals.done`).
     """
     storage = result_storage(store)
     state = task.with_options(result_storage=storage, refresh_cache=refresh)(*args, **more, return_state=True)
     result, cached = state.result(), state.name == "Cached"
     if cached and again(result):
-        return call(task, store, *args, refresh=True, **more)
+        return call(task, store, *args, refresh=True, more_to_come=more_to_come, **more)
     given = inspect.signature(task.fn).bind(*args, **more).arguments
-    journals.done(store, task.cache_key_fn(None, given))
-    return Called(result, cached)
+    work = task.cache_key_fn(None, given)
+    if more_to_come:
+        journals.done_anew(store, work)
+    else:
+        journals.done(store, work)
+    return Called(result, cached, work)
 
 
 def side_by_side(work: Callable[[_T], _R], items: Sequence[_T], at_once: int) -> list[_R]:

@@ -40,9 +40,14 @@ def journalled(model: Model, store: str, work: str) -> Engine:
     return JournalEngine(_shared(model), journal_file(store), _anew(work) if anew else work, anew)
 
 
-def done(store: str, work: str) -> None:
-    """The work's result lies in the store."""
-    open_journal(journal_file(store)).forget(work, _anew(work))
+def done(store: str, *works: str) -> None:
+    """The results of these pieces of work lie in the store."""
+    open_journal(journal_file(store)).forget(*works, *map(_anew, works))
+
+
+def done_anew(store: str, work: str) -> None:
+    """The work's result lies in the store, and other work may ask the same: only what it asked anew is forgotten."""
+    open_journal(journal_file(store)).forget(_anew(work))
 
 
 def at_once(model: Model) -> int:

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 2**26
 """Weights of at most so many bytes are small: larger ones keep all threads busy in one process."""
-SHARE = 48
-"""Requests for each process at least; fewer are answered sooner in fewer."""
+MANY = 96
+"""So many requests are worth starting the processes for."""
+SHARE = 12
+"""Requests for each process that is up, at least; fewer are answered as soon by fewer."""
 PROCESSES = 4
 """At most: each takes about a gigabyte."""
 
@@ -125,7 +127,7 @@ class SpreadEngine:
 
     def _start_for(self, requests: int) -> None:
         """Have all processes come up, if so many requests are worth it."""
-        while requests >= 2 * SHARE and len(_helpers) < self._processes > 1:
+        while requests >= MANY and len(_helpers) < self._processes > 1:
             _helpers.append(_Helper())
 
 

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from flows import cli
+from matrix_core.engines.journal_file import shares
+from matrix_core.engines.spread import SpreadEngine
 from matrix_core.pocket import sets
 from matrix_core.steps import STEPS
+from tasks.journals import journal_file
 from tests.flows.conftest import simulated, start
 
 N, MORE = 12, 6
@@ -73,6 +77,26 @@ def test_one_step_is_told_by_itself_and_an_unknown_one_refused(tmp_path, capsys,
     assert "never done before" in capsys.readouterr().out
     assert cli.main(["why", "mine", "rolls", *here]) == 2
     assert "did you mean roles" in capsys.readouterr().err
+
+
+def test_what_an_earlier_wave_of_the_shard_has_asked_is_not_asked_again_and_the_journal_is_empty_in_the_end(
+    tmp_path, capsys, monkeypatch
+):
+    asked: Counter[str] = Counter()
+    waves: list[int] = []
+    generate = SpreadEngine.generate
+
+    def counting(self, requests, *given, **named):
+        asked.update(request.identity for request in requests)
+        waves.append(len(shares(journal_file(str(tmp_path)))))
+        return generate(self, requests, *given, **named)
+
+    monkeypatch.setattr(SpreadEngine, "generate", counting)
+    records = simulated(capsys, tmp_path, "--scenes", "8")["records"]
+    assert set(asked.values()) == {1}
+    assert sum(record["cached_calls"] for record, _ in records) > 0
+    assert waves[0] == 0 < waves[-1]
+    assert shares(journal_file(str(tmp_path))) == []
 
 
 def test_shards_that_are_played_side_by_side_are_told_in_order_and_cached_as_others_are(tmp_path, capsys, monkeypatch):

@@ -19,9 +19,8 @@ from matrix_core.pocket import sets
 from matrix_core.request import Completion, Message, Request
 
 POCKET = models.resolve("pocket")
-REQUESTS = [
-    Request(messages=(Message(role="user", content=case.text),), max_tokens=40) for case in sets.cases("train", 3 * spread.SHARE)
-]
+CASES = sets.cases("train", 3 * spread.MANY // 2)
+REQUESTS = [Request(messages=(Message(role="user", content=case.text),), max_tokens=40) for case in CASES]
 
 
 def test_what_its_answers_are_kept_by_is_known_before_torch_is_imported():
@@ -89,7 +88,8 @@ def test_a_process_with_many_open_files_has_helpers_too():
 
 def test_few_requests_are_answered_by_one_of_the_processes_that_are_up(engine, alone):
     before = {helper: worked(helper) for helper in helpers()}
-    assert engine.generate(REQUESTS[: spread.SHARE]) == alone[: spread.SHARE]
+    few = 2 * spread.SHARE - 1
+    assert engine.generate(REQUESTS[:few]) == alone[:few]
     assert [worked(helper) > used for helper, used in before.items()].count(True) == 1
 
 
@@ -145,7 +145,7 @@ def test_when_this_process_is_killed_the_others_end_by_themselves():
 
 def test_counting_many_prompts_starts_the_other_processes_and_counting_few_does_not():
     engine = SpreadEngine(POCKET, processes=2)
-    engine.count_tokens(REQUESTS[: 2 * spread.SHARE - 1])
+    engine.count_tokens(REQUESTS[: spread.MANY - 1])
     assert spread._helpers == []
     engine.count_tokens(REQUESTS)
     assert len(helpers()) == 2
@@ -153,7 +153,7 @@ def test_counting_many_prompts_starts_the_other_processes_and_counting_few_does_
 
 
 def test_few_requests_and_large_models_stay_in_this_process(alone, monkeypatch):
-    few = REQUESTS[: 2 * spread.SHARE - 1]
+    few = REQUESTS[: spread.MANY - 1]
     assert SpreadEngine(POCKET, processes=2).generate(few) == alone[: len(few)]
     monkeypatch.setattr(spread, "SMALL_BYTES", 1000)
     assert SpreadEngine(POCKET, processes=2).generate(REQUESTS) == alone
