@@ -1,7 +1,8 @@
 """The journals of completions: one for each store, in the user's cache on this machine.
 
-What a task asks is journalled under the task's cache key until its result lies in the store, which takes the journal's place. A
-process that is killed in between leaves what the next start of the same task deletes.
+What a task asks is journalled under the task's cache key until its result lies in the store, which takes the journal's place; or,
+where tasks after it may ask the same, until these have theirs. A process that is killed in between leaves what the next start of
+the same tasks deletes.
 """
 
 import hashlib
