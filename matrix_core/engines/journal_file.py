@@ -145,8 +145,10 @@ class Journal:
         """Delete what was kept for pieces of work that are done."""
 
         def delete(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.executemany("DELETE FROM completions WHERE scope = ?", [(scope,) for scope in scopes])
+            # Each by itself, since the log grows by what one commit deletes; the newest first, which lies at the end of the file.
+            for scope in reversed(scopes):
+                with connection:
+                    connection.execute("DELETE FROM completions WHERE scope = ?", (scope,))
 
         with self._lock:
             self.flush()

@@ -119,6 +119,16 @@ def test_work_that_is_done_is_forgotten_and_what_other_work_took_from_it_stays(p
     assert inner.asked == []
 
 
+def test_forgetting_many_pieces_of_work_together_takes_no_more_space_than_forgetting_one(path):
+    waves = [f"wave {wave}" for wave in range(20)]
+    for wave in waves:
+        JournalEngine(CountingEngine(), path, wave).generate([ask(f"{wave} {n} " + "x" * 10_000) for n in range(100)])
+    in_all = path.stat().st_size
+    open_journal(path).forget(*waves)
+    assert not list(entries(path))
+    assert sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) < in_all / 2
+
+
 def test_work_that_is_done_anew_goes_on_from_its_own_answers_only(path):
     JournalEngine(CountingEngine(), path, "old").generate([ask("a"), ask("b")])
     JournalEngine(first := CountingEngine(), path, "anew", anew=True).generate([ask("a")])
