@@ -36,9 +36,9 @@ from matrix_core.models import resolve
 from matrix_core.request import Completion, Request
 
 TURNS = 3
-SCENES, FEW = (320, 640, 1280), 4
-"""Of the embedded model as many as `make align` plays, which are one shard, half as many, and two such shards, played side by side;
-of SmolLM2, which takes a hundred times as long for each, few."""
+SCENES, FEW = (128, 320, 640, 1280), 4
+"""Of the embedded model as many as `make align` plays, which are one shard, a half and a fifth of it, and two such shards, played
+side by side; of SmolLM2, which takes a hundred times as long for each, few."""
 
 Fed = Literal["all requests of the steps", "the calls that reach it"]
 Span = tuple[float, float]
