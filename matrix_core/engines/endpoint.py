@@ -84,12 +84,11 @@ class EndpointEngine:
         return self.meter.troubles
 
     def check(self) -> None:
-        """Raise UserError, within half a minute, if an address can't be reached or doesn't serve the model."""
+        """Raise UserError, within half a minute, if an address doesn't serve the model, or none of them can be asked.
 
-        async def check() -> None:
-            await asyncio.gather(*(wire.check(client, self._model) for client in self._clients.values()))
-
-        asyncio.run_coroutine_threadsafe(check(), self._loop).result()
+        One that can't while others can is warned of only: it may come back.
+        """
+        asyncio.run_coroutine_threadsafe(wire.check([*self._clients.values()], self._model), self._loop).result()
 
     def generate(
         self,

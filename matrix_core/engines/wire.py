@@ -8,13 +8,23 @@ takes anything. What may pass is a TransportError, what won't a RefusedError.
 import asyncio
 import email.utils
 import json
+import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai import (
+    APIConnectionError,
+    APIStatusError,
+    AsyncOpenAI,
+    DefaultAsyncHttpxClient,
+    InternalServerError,
+    OpenAIError,
+    RateLimitError,
+)
 from pydantic import BaseModel, ValidationError
 
 from matrix_core.engines.servers import Policy
@@ -26,6 +36,8 @@ POOL_SIZE = 32
 """Connections in one pool."""
 CONGESTED = ("429", "5xx", "timeout")
 """The troubles that asking less at a time may mend. The others are "connection", "bad body" and "empty"."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class TransportError(Exception):
@@ -114,18 +126,36 @@ class _Pool:
     open: int = 0
 
 
-async def check(client: Client, model: str) -> None:
-    """Raise UserError, within half a minute, if the server can't be reached or doesn't serve the model."""
+async def check(clients: Sequence[Client], model: str) -> None:
+    """Raise UserError, within half a minute, if a server doesn't serve the model, or none of them can be asked.
+
+    One that can't while others can is warned of only: it may come back.
+    """
+    found = await asyncio.gather(*(_check(client, model) for client in clients), return_exceptions=True)
+    dead = [error for error in found if isinstance(error, TransportError)]
+    for error in found:
+        if error and not isinstance(error, TransportError):
+            raise error
+    if len(dead) == len(clients):
+        raise UserError("; ".join(map(str, dead)))
+    for error in dead:
+        _LOG.warning("%s (meanwhile the others are asked)", error)
+
+
+async def _check(client: Client, model: str) -> None:
+    """Raise TransportError if the server can't be asked now, UserError if it doesn't serve the model."""
     api = client.api.with_options(timeout=CHECK_SECONDS)
     try:
         if model not in [served.id async for served in api.models.list()]:
             # Some servers don't list all that they serve.
             await api.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=1)
     except APIConnectionError as error:
-        raise UserError(f"--endpoint {api.base_url}: can't be reached ({error}): is the server up?") from None
+        raise TransportError("connection", f"--endpoint {api.base_url}: can't be reached ({error}): is the server up?") from None
     except (OpenAIError, ValueError) as error:
         # Not every server says what is wrong where the client looks for it.
         said = f"{error.status_code} {error.response.text}" if isinstance(error, APIStatusError) else str(error)
+        if isinstance(error, InternalServerError | RateLimitError):
+            raise TransportError("5xx", f"--endpoint {api.base_url}: can't be asked now: {said}") from None
         raise UserError(f"--endpoint {api.base_url}: doesn't serve {model!r}: {said[:400]}") from None
 
 

@@ -62,8 +62,10 @@ def test_a_real_server_answers_as_the_local_engine_does(served: str, folder: Pat
 
 
 def test_a_server_that_does_not_serve_the_model(served: str) -> None:
-    with pytest.raises(UserError, match=r"127\.0\.0\.1.*'other/model'"):
-        EndpointEngine([served], "other/model").check()
+    nobody = f"http://127.0.0.1:{free_port()}/v1"
+    for urls in ([served], [nobody, served]):  # where another is down, too
+        with pytest.raises(UserError, match=r"127\.0\.0\.1.*'other/model'"):
+            EndpointEngine(urls, "other/model").check()
     (answer,) = EndpointEngine([served], "other/model").generate([ask("Who?")])
     assert answer.finish_reason == "error"
     assert answer.error is not None

@@ -14,7 +14,7 @@ from matrix_core.engines.budget import Budget, Meter
 from matrix_core.engines.endpoint import EndpointEngine
 from matrix_core.engines.servers import Policy
 from matrix_core.engines.wire import POOL_SIZE
-from matrix_core.errors import BudgetError, RunError
+from matrix_core.errors import BudgetError, RunError, UserError
 from matrix_core.request import Completion, Message, Request
 from tests.misbehaving import TROUBLE, EchoServer
 
@@ -179,6 +179,20 @@ def test_a_dead_server_is_taken_out_and_taken_back_when_it_lives(start: Start) -
         if len(back.arrivals) > 3:
             break
     assert len(back.arrivals) > 3
+
+
+def test_a_server_that_is_down_from_the_start_is_warned_of_where_another_is_up(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    alive, dead, other = start(), EchoServer(), start(model="of another name", behave=lambda number, prompt: "500")
+    dead.stop()
+    EndpointEngine([dead.url, alive.url], "m").check()
+    assert [(dead.url in text, alive.url in text) for text in caplog.messages] == [(True, False)]
+    EndpointEngine([alive.url, other.url], "m").check()  # it lists another model, and can't be asked for this one
+    assert [other.url in text for text in caplog.messages[1:]] == [True]
+    with pytest.raises(UserError) as none_up:
+        EndpointEngine([dead.url, other.url], "m").check()
+    assert all(server.url in str(none_up.value) for server in (dead, other))
 
 
 def test_with_no_server_left_the_run_fails_with_what_each_said_and_can_be_started_again(start: Start) -> None:
