@@ -16,15 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import httpx2
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    AsyncOpenAI,
-    DefaultAsyncHttpxClient,
-    InternalServerError,
-    OpenAIError,
-    RateLimitError,
-)
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from pydantic import BaseModel, ValidationError
 
 from matrix_core.engines.servers import Policy
@@ -153,10 +145,10 @@ async def _check(client: Client, model: str) -> None:
         raise TransportError("connection", f"--endpoint {api.base_url}: can't be reached ({error}): is the server up?") from None
     except (OpenAIError, ValueError) as error:
         # Not every server says what is wrong where the client looks for it.
-        said = f"{error.status_code} {error.response.text}" if isinstance(error, APIStatusError) else str(error)
-        if isinstance(error, InternalServerError | RateLimitError):
-            raise TransportError("5xx", f"--endpoint {api.base_url}: can't be asked now: {said}") from None
-        raise UserError(f"--endpoint {api.base_url}: doesn't serve {model!r}: {said[:400]}") from None
+        said = _status(error.response) if isinstance(error, APIStatusError) else error
+        if isinstance(said, TransportError):
+            raise TransportError(said.kind, f"--endpoint {api.base_url}: can't be asked now: {said}") from None
+        raise UserError(f"--endpoint {api.base_url}: doesn't serve {model!r}: {str(said)[:400]}") from None
 
 
 async def call(client: Client, model: str, request: Request, seconds: float, **extra: Any) -> Answer:

@@ -184,15 +184,16 @@ def test_a_dead_server_is_taken_out_and_taken_back_when_it_lives(start: Start) -
 def test_a_server_that_is_down_from_the_start_is_warned_of_where_another_is_up(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alive, dead, other = start(), EchoServer(), start(model="of another name", behave=lambda number, prompt: "500")
+    # Two list another model, and can't be asked for this one.
+    busy, failing = (start(model="of another name", behave=lambda number, prompt, how=how: how) for how in ("429", "500"))
+    alive, dead = start(), EchoServer()
     dead.stop()
-    EndpointEngine([dead.url, alive.url], "m").check()
-    assert [(dead.url in text, alive.url in text) for text in caplog.messages] == [(True, False)]
-    EndpointEngine([alive.url, other.url], "m").check()  # it lists another model, and can't be asked for this one
-    assert [other.url in text for text in caplog.messages[1:]] == [True]
+    down = [dead, busy, failing]
+    EndpointEngine([alive.url, *(server.url for server in down)], "m").check()
+    assert [[server.url in text for server in (alive, *down)].index(True) for text in caplog.messages] == [1, 2, 3]
     with pytest.raises(UserError) as none_up:
-        EndpointEngine([dead.url, other.url], "m").check()
-    assert all(server.url in str(none_up.value) for server in (dead, other))
+        EndpointEngine([server.url for server in down], "m").check()
+    assert all(server.url in str(none_up.value) for server in down)
 
 
 def test_with_no_server_left_the_run_fails_with_what_each_said_and_can_be_started_again(start: Start) -> None:
